@@ -1,0 +1,25 @@
+"""Pytest plugin: one real server of each kind for the whole session, started when the first test asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.rabbitmq import RabbitMQNode
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQNode]:
+    """A RabbitMQ node with management, federation and TLS. Take a virtual host of your own: ``new_vhost()``."""
+    with RabbitMQNode(tmp_path_factory.mktemp("rabbitmq"), "rabbit", tls=True) as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def two_rabbitmq_nodes(
+    rabbitmq_node: RabbitMQNode, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[RabbitMQNode, RabbitMQNode]]:
+    """Two separate brokers, as two companies have them: the session's node and a second one."""
+    with RabbitMQNode(tmp_path_factory.mktemp("rabbitmq-peer"), "peer") as peer:
+        yield rabbitmq_node, peer
