@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers.hdfs import HDFS
 from tests.servers.rabbitmq import RabbitMQNode
 
 
@@ -23,3 +24,10 @@ def two_rabbitmq_nodes(
     """Two separate brokers, as two companies have them: the session's node and a second one."""
     with RabbitMQNode(tmp_path_factory.mktemp("rabbitmq-peer"), "peer") as peer:
         yield rabbitmq_node, peer
+
+
+@pytest.fixture(scope="session")
+def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HDFS]:
+    """A NameNode and a DataNode with WebHDFS. Use directories of your own."""
+    with HDFS(tmp_path_factory.mktemp("hdfs")) as server:
+        yield server
