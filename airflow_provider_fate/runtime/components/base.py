@@ -83,6 +83,8 @@ class Component(ABC):
 
     #: FATE's module name
     module: ClassVar[str]
+    #: whether outputs and steps are kept as checkpoints: for what takes longer to do again than to write
+    keeps_outputs: ClassVar[bool] = False
 
     def __init__(self, ctx: Context, parameters: BaseModel) -> None:
         self.ctx = ctx

@@ -144,15 +144,23 @@ class _Hashing:
 
 
 class TableStore:
-    """The tables of one storage."""
+    """The tables of one storage.
 
-    def __init__(self, storage: Storage) -> None:
+    :param storage: where they are
+    :param base: the directory of all tables, below the storage's root
+    """
+
+    def __init__(self, storage: Storage, base: str = "tables") -> None:
         self.storage = storage
+        self.base = base
 
-    @staticmethod
-    def directory(namespace: str, name: str) -> str:
+    def directory(self, namespace: str, name: str) -> str:
         """Where the table stands, below the root."""
-        return f"tables/{namespace}/{name}"
+        return f"{self.base}/{namespace}/{name}"
+
+    def temporary(self, namespace: str, name: str) -> str:
+        """Where it stands while it is being written; another place each time."""
+        return f"{self.base}/{namespace}/.{name}.{secrets.token_hex(6)}"
 
     def exists(self, namespace: str, name: str) -> bool:
         return self.storage.exists(f"{self.directory(namespace, name)}/{META}")
@@ -161,7 +169,7 @@ class TableStore:
         """:raises StorageError: there is no such table, or its description is not readable."""
         path = f"{self.directory(namespace, name)}/{META}"
         if not self.storage.exists(path):
-            others = [n for n in self.storage.list(f"tables/{namespace}") if not n.startswith(".")]
+            others = [n for n in self.storage.list(f"{self.base}/{namespace}") if not n.startswith(".")]
             raise StorageError(
                 f"there is no table {name!r} in namespace {namespace!r} below {self.storage.url}; "
                 + (f"the namespace holds: {', '.join(others[:10])}" if others else "the namespace holds no table")
@@ -183,13 +191,12 @@ class TableStore:
         :param drop: replace a table that exists
         :raises StorageError: the table exists and ``drop`` is not set
         """
-        final = self.directory(meta.namespace, meta.name)
         if not drop and self.exists(meta.namespace, meta.name):
             raise StorageError(
                 f"table {meta.namespace}/{meta.name} exists already below {self.storage.url}; "
                 "set drop=True to replace it, or choose another name"
             )
-        temporary = f"tables/{meta.namespace}/.{meta.name}.{secrets.token_hex(6)}"
+        temporary = self.temporary(meta.namespace, meta.name)
         writer = TableWriter(self.storage, temporary, meta, rows_per_file)
         try:
             yield writer

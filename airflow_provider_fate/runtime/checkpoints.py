@@ -1,0 +1,184 @@
+"""What is kept of a job in progress, so that it goes on from there after a restart.
+
+Two kinds, each with a label that the parties compare when they meet:
+
+* ``hetero_lr_0``: the component is done; its output rows, model and metrics are kept;
+* ``hetero_lr_0@15``: its state after step 15.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from airflow_provider_fate.runtime.components.base import Checkpoint, Outputs
+from airflow_provider_fate.runtime.data import Block, Rows, Schema
+from airflow_provider_fate.runtime.rows_io import read_rows, write_rows
+from airflow_provider_fate.runtime.storage.base import Storage
+from airflow_provider_fate.runtime.storage.models import load_component, save_component
+from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
+
+#: states of a component that are kept: parties may be one apart
+KEPT_STEPS = 2
+#: the column that tells a row's place when rows come back
+PLACE = "_place"
+
+
+class CheckpointStore:
+    """The checkpoints of one party's part of a job.
+
+    :param directory: below the storage's root; one per job, party, conf and input
+    """
+
+    def __init__(self, storage: Storage, directory: str) -> None:
+        self.storage = storage
+        self.directory = directory
+        self._tables = TableStore(storage, directory)
+
+    def labels(self) -> list[str]:
+        """All that this party could go on from."""
+        found = []
+        for component in self.storage.list(self.directory):
+            names = self.storage.list(f"{self.directory}/{component}")
+            if "outputs.json" in names:
+                found.append(component)
+            found += [f"{component}@{step}" for step in sorted(_steps(names))]
+        return found
+
+    def save(self, component: str, outputs: Outputs, engine: Any) -> None:
+        """Keep what a finished component gave; its steps are no longer needed."""
+        directory = f"{self.directory}/{component}"
+        described: dict[str, Any] = {"metrics": outputs.metrics, "summary": outputs.summary, "data": {}}
+        for name, rows in outputs.data.items():
+            meta = TableMeta(component, f"data.{name}", rows.schema.id_name, None, [])
+            write_rows(self._tables, _with_places(rows), meta, engine)
+            described["data"][name] = {"counts": rows.counts, "schema": _schema_json(rows.schema)}
+        described["model"] = outputs.model is not None
+        if outputs.model is not None:
+            save_component(self.storage, directory, "model", outputs.model)
+        self.storage.write_json(f"{directory}/outputs.json", described)
+        for step in _steps(self.storage.list(directory)):
+            self.storage.delete(f"{directory}/{_file(step)}")
+
+    def load(self, component: str, engine: Any) -> Outputs:
+        """What :meth:`save` kept, in the same partitions and order."""
+        directory = f"{self.directory}/{component}"
+        described = self.storage.read_json(f"{directory}/outputs.json")
+        outputs = Outputs(metrics=described["metrics"], summary=described["summary"])
+        for name, entry in described["data"].items():
+            meta = self._tables.meta(component, f"data.{name}")
+            # in as many partitions as before: inline rows come back inline, and distributed ones distributed
+            wanted = None if len(entry["counts"]) == 1 else len(entry["counts"])
+            stored = read_rows(self._tables, meta, engine, wanted)
+            outputs.data[name] = _without_places(stored, _schema(entry["schema"]), entry["counts"])
+        if described["model"]:
+            outputs.model = load_component(self.storage, directory, "model")
+        return outputs
+
+    def of(self, component: str, common: list[str]) -> StoredCheckpoint:
+        """The steps of a component that is about to run, given the labels that all parties hold."""
+        prefix = f"{component}@"
+        steps = [int(label.removeprefix(prefix)) for label in common if label.startswith(prefix)]
+        return StoredCheckpoint(self.storage, f"{self.directory}/{component}", max(steps, default=None))
+
+    def clear(self) -> None:
+        self.storage.delete(self.directory)
+
+
+class StoredCheckpoint(Checkpoint):
+    """Steps of one component as files.
+
+    :param every: a state is written after steps that are multiples of it, so at the same ones at every party
+    """
+
+    def __init__(self, storage: Storage, directory: str, step: int | None, every: int = 5) -> None:
+        self.storage = storage
+        self.directory = directory
+        self.step = step
+        self.every = every
+
+    def save(self, step: int, arrays: dict[str, np.ndarray], meta: dict[str, Any] | None = None) -> None:
+        if step % self.every:
+            return
+        buffer = io.BytesIO()
+        text = np.frombuffer(json.dumps(meta or {}).encode(), np.uint8)
+        np.savez(buffer, allow_pickle=False, _meta=text, **arrays)
+        self.storage.write_bytes(f"{self.directory}/{_file(step)}", buffer.getvalue())
+        for old in sorted(_steps(self.storage.list(self.directory)))[:-KEPT_STEPS]:
+            self.storage.delete(f"{self.directory}/{_file(old)}")
+
+    def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        if self.step is None:
+            raise ValueError("there is no step to go on from")
+        content = io.BytesIO(self.storage.read_bytes(f"{self.directory}/{_file(self.step)}"))
+        with np.load(content, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        return arrays, json.loads(arrays.pop("_meta").tobytes())
+
+
+class NoCheckpoint(Checkpoint):
+    """Keeps nothing: for work that is quicker to do again."""
+
+    step = None
+
+    def save(self, step: int, arrays: dict[str, np.ndarray], meta: dict[str, Any] | None = None) -> None:
+        pass
+
+    def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        raise ValueError("there is no step to go on from")
+
+
+def _file(step: int) -> str:
+    return f"step-{step:09d}.npz"
+
+
+def _steps(names: list[str]) -> list[int]:
+    return [int(name[5:-4]) for name in names if name.startswith("step-") and name.endswith(".npz")]
+
+
+def _with_places(rows: Rows) -> Rows:
+    """The rows as plain features, the label among them, and each row's place in a last column."""
+    schema = rows.schema
+    label = () if schema.label_name is None else (f"_label.{schema.label_name}",)
+    starts = np.concatenate([[0], np.cumsum(rows.counts)])[:-1]
+    return rows.transform(
+        _add_places, Schema(schema.id_name, (*schema.features, *label, PLACE)), [int(start) for start in starts]
+    )
+
+
+def _add_places(block: Block, start: int) -> Block:
+    label = [] if block.y is None else [block.y[:, None]]
+    places = np.arange(start, start + len(block), dtype=np.float64)[:, None]
+    return Block(block.ids, np.hstack([block.x, *label, places]))
+
+
+def _without_places(rows: Rows, schema: Schema, counts: list[int]) -> Rows:
+    places = rows.map(_places)
+    labelled = schema.label_name is not None
+    plain = rows.transform(_drop_places, schema, [labelled] * rows.partitions)
+    return plain.rearrange(places, counts).cache()
+
+
+def _places(block: Block, _: Any) -> np.ndarray:
+    return block.x[:, -1].astype(np.int64)
+
+
+def _drop_places(block: Block, labelled: bool) -> Block:
+    features = block.x.shape[1] - 1 - labelled
+    ids = block.ids if isinstance(block.ids, pa.Array) else pa.array(block.ids)
+    return Block(ids, np.ascontiguousarray(block.x[:, :features]), block.x[:, features].copy() if labelled else None)
+
+
+def _schema_json(schema: Schema) -> dict[str, Any]:
+    return {
+        "id_name": schema.id_name, "features": list(schema.features), "label_name": schema.label_name,
+        "kind": schema.kind, "classes": list(schema.classes), "threshold": schema.threshold,
+    }
+
+
+def _schema(content: dict[str, Any]) -> Schema:
+    return Schema(**{**content, "features": tuple(content["features"]), "classes": tuple(content["classes"])})

@@ -1,0 +1,189 @@
+"""The application that spark-submit starts: one party's part of one job.
+
+Its only argument is the path of the job file, which the operator wrote for this run and which holds all that the
+job needs, secrets among it. The file is deleted as soon as it is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+if sys.path and os.path.dirname(os.path.abspath(__file__)) == os.path.abspath(sys.path[0]):
+    # this folder's module names are not meant to be importable by themselves
+    del sys.path[0]
+
+from airflow_provider_fate.errors import ConfigError, FateError
+from airflow_provider_fate.job.conf import Job
+from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.federation.config import transport_from_config
+from airflow_provider_fate.runtime.federation.session import Session
+from airflow_provider_fate.runtime.progress import Progress
+from airflow_provider_fate.runtime.storage.base import Storage
+from airflow_provider_fate.runtime.storage.local import LocalStorage
+
+FORMAT = 1
+
+
+def main(arguments: list[str]) -> int:
+    """Run one party's part of a job. :returns: the process's exit code"""
+    if len(arguments) != 1:
+        print("usage: main.py JOB_FILE", file=sys.stderr)
+        return 2
+    application = read_job_file(arguments[0])
+    party = Party.parse(application["party"])
+    progress = Progress(application["job_id"], party)
+    stopping = _Stop()
+    stopping.watch_parent()
+    session: Session | None = None
+    try:
+        job = Job.from_dict(application["job"])
+        for notice in job.notices:
+            progress.say(notice)
+        spark = _Spark(progress, f"{application['job_id']} {party}")
+        if party.role != "arbiter" or job.partitions:
+            spark.start_early()
+        storage = open_storage(application["storage"])
+        progress.attach(storage)
+
+        from airflow_provider_fate.runtime.pipeline import Pipeline
+        from airflow_provider_fate.runtime.spark_engine import SparkEngine
+
+        pipeline = Pipeline(job, application["job_id"], party, storage, SparkEngine(spark.session), progress)
+        session = Session(
+            transport_from_config(application["transport"]),
+            application["job_id"],
+            party,
+            job.parties,
+            nonce=application["nonce"],
+            wait_seconds=float(application["wait_seconds"]),
+            common={**job.common(), "model_version": pipeline.model_version},
+            log=progress.say,
+        )
+        stopping.session = session
+        pipeline.prepare()
+        pipeline.run(session)
+        progress.write_status(state="success", component=None)
+        spark.stop()
+        return 0
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the peers and the user are told
+        message = str(error) if isinstance(error, FateError) else f"{type(error).__name__}: {error}"
+        traceback.print_exc()
+        if session is not None:
+            session.abort(message)
+        progress.say(f"failed: {message}", error=message, kind=type(error).__name__)
+        with contextlib.suppress(Exception):
+            progress.write_status(state="failed", error={"type": type(error).__name__, "message": message})
+        return 1
+    finally:
+        sys.stdout.flush()
+
+
+def read_job_file(path: str) -> dict[str, Any]:
+    """Read and delete the job file.
+
+    :raises ConfigError: it is not there or not of this version
+    """
+    if not os.path.exists(path):
+        # a cluster's deploy mode puts shipped files into the working directory
+        path = os.path.basename(path)
+    try:
+        with open(path, "rb") as stream:
+            application = json.load(stream)
+    except (OSError, ValueError) as error:
+        raise ConfigError("job file", f"cannot read {path}: {error}") from error
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+    if application.get("format") != FORMAT:
+        raise ConfigError("job file", f"{path} has format {application.get('format')}; this version reads {FORMAT}")
+    return application
+
+
+def open_storage(config: dict[str, Any]) -> Storage:
+    """The storage of a job file: ``{"url": ...}``."""
+    url = str(config["url"])
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return LocalStorage(unquote(parts.path))
+
+    from airflow_provider_fate.runtime.storage.hadoop import HadoopStorage
+
+    return HadoopStorage(url)
+
+
+class _Spark:
+    """The Spark session, started when it is first needed."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self._progress = progress
+        self._name = name
+        self._lock = threading.Lock()
+        self._session: Any = None
+
+    def start_early(self) -> None:
+        """On a cluster, ask for executors while the parties still meet.
+
+        A local master has none to wait for, and few rows are computed without it; a cluster's application master
+        gives up on an application that starts no context.
+        """
+        from pyspark import SparkConf
+
+        if not SparkConf().get("spark.master", "local").startswith("local"):
+            threading.Thread(target=self._start_quietly, name="spark-start", daemon=True).start()
+
+    def _start_quietly(self) -> None:
+        with contextlib.suppress(Exception):  # comes again, with its reason, where the session is used
+            self.session()
+
+    def session(self) -> Any:
+        with self._lock:
+            if self._session is None:
+                from pyspark.sql import SparkSession
+
+                self._session = SparkSession.builder.appName(self._name).getOrCreate()
+                self._session.sparkContext.setLogLevel("WARN")
+                url = self._session.sparkContext.uiWebUrl
+                if url:
+                    self._progress.status["spark_ui"] = url
+                    self._progress.say(f"Spark's UI of this application: {url}", spark_ui=url)
+            return self._session
+
+    def stop(self) -> None:
+        if self._session is not None:
+            self._session.stop()
+
+
+class _Stop:
+    """Ends this process when it is told to, or when the spark-submit that started it is gone."""
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        signal.signal(signal.SIGTERM, self._told)
+
+    def _told(self, *_: Any) -> None:
+        raise KeyboardInterrupt("the application was told to stop")
+
+    def watch_parent(self) -> None:
+        """A driver whose JVM was killed would wait for its peers for ever."""
+        parent = os.getppid()
+
+        def watch() -> None:
+            while os.getppid() == parent:
+                time.sleep(0.5)
+            if self.session is not None:
+                self.session.abort("its Spark application was killed")
+            os._exit(143)
+
+        threading.Thread(target=watch, name="watch-parent", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

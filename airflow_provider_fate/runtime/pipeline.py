@@ -1,0 +1,246 @@
+"""Runs one party's part of a job: its components in order, with what each takes from the ones before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_fate.errors import ConfigError, DataError, PeerRestarted
+from airflow_provider_fate.job.conf import Job
+from airflow_provider_fate.job.modules import MODULES
+from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.checkpoints import CheckpointStore, NoCheckpoint
+from airflow_provider_fate.runtime.components.base import Checkpoint, Component, Context, Outputs
+from airflow_provider_fate.runtime.components.registry import component_class
+from airflow_provider_fate.runtime.data import Engine, Model, Rows
+from airflow_provider_fate.runtime.federation import checks
+from airflow_provider_fate.runtime.federation.base import Federation
+from airflow_provider_fate.runtime.federation.session import Session
+from airflow_provider_fate.runtime.progress import Progress
+from airflow_provider_fate.runtime.rows_io import read_rows, write_rows
+from airflow_provider_fate.runtime.storage.base import Storage
+from airflow_provider_fate.runtime.storage.models import ModelStore
+from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
+
+READER = "Reader"
+
+
+@dataclass
+class Run:
+    """What is collected while the components of a job run.
+
+    :param outputs: of each component that is done
+    :param models: what was learnt, to be stored
+    """
+
+    outputs: dict[str, Outputs] = field(default_factory=dict)
+    models: dict[str, Model] = field(default_factory=dict)
+
+
+class Pipeline:
+    """One party's part of a job.
+
+    :param job: the validated job
+    :param job_id: the same at every party
+    :param party: whom this process plays
+    :param storage: tables, models and the state of jobs
+    :param engine: where rows are computed
+    :param progress: what the user sees
+    """
+
+    def __init__(
+        self, job: Job, job_id: str, party: Party, storage: Storage, engine: Engine, progress: Progress
+    ) -> None:
+        self.job = job
+        self.job_id = job_id
+        self.party = party
+        self.storage = storage
+        self.engine = engine
+        self.progress = progress
+        self.tables = TableStore(storage)
+        self.model_store = ModelStore(storage, party)
+        self.model_version = job.model_version or job_id
+        self._stored_models: dict[str, Model] = {}
+        self._inputs: dict[str, TableMeta] = {}
+
+    def prepare(self) -> None:
+        """Find what the job needs before the parties meet: tables and, to predict, the model.
+
+        :raises StorageError: a table or model is missing
+        """
+        for spec in self.job.components.values():
+            if spec.module == READER:
+                table = self.job.reader_table(spec.name, self.party)
+                if table is not None:
+                    self._inputs[spec.name] = self.tables.meta(table.namespace, table.name)
+        if self.job.job_type == "predict":
+            self._stored_models = self.model_store.load(self.job.model_id, self.model_version)
+
+    def run(self, session: Session) -> None:
+        """Meet the other parties and run the job, again from the last common checkpoint when one comes back."""
+        checkpoints = CheckpointStore(self.storage, f"{self.progress.directory}/checkpoints/{self._state_key()}")
+        while True:
+            held = checkpoints.labels()
+            common = session.meet(held + [name for name in self._not_mine() if name not in held])
+            try:
+                result = self._run_components(session.federation(), checkpoints, common)
+                self._agree_to_end(session.federation().scoped("job"))
+                break
+            except PeerRestarted as restarted:
+                self.progress.say(f"{restarted}; meeting again")
+        self._store(result)
+        session.finish()
+        checkpoints.clear()
+        self.storage.delete(f"{self.progress.directory}/checkpoints")
+
+    def _state_key(self) -> str:
+        """Changes with all that a checkpoint depends on."""
+        content = [self.job.to_dict(), str(self.party), [meta.digest for meta in self._inputs.values()]]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _takes_part(self, module: str) -> bool:
+        spec = MODULES[module]
+        roles = spec.predict_roles if self.job.job_type == "predict" else spec.roles
+        return self.party.role in roles
+
+    def _not_mine(self) -> list[str]:
+        # a checkpoint counts when all who take part hold it, so the others say that they do
+        return [spec.name for spec in self.job.components.values() if not self._takes_part(spec.module)]
+
+    def _run_components(self, federation: Federation, checkpoints: CheckpointStore, common: list[str]) -> Run:
+        run = Run()
+        for spec in self.job.components.values():
+            if not self._takes_part(spec.module):
+                continue
+            self.progress.write_status(component=spec.name)
+            started = time.monotonic()
+            if spec.module == READER:
+                run.outputs[spec.name] = self._read(spec.name)
+                continue
+            kind = component_class(spec.module)
+            if kind.keeps_outputs and spec.name in common:
+                outputs = checkpoints.load(spec.name, self.engine)
+                self.progress.say(f"{spec.name} ({spec.module}): done before, going on from its checkpoint")
+            else:
+                self.progress.say(f"{spec.name} ({spec.module}): started")
+                checkpoint = checkpoints.of(spec.name, common) if kind.keeps_outputs else NoCheckpoint()
+                context = self._context(spec.name, federation.scoped(spec.name), checkpoint)
+                component = kind(context, self.job.parameters(spec.name, self.party))
+                outputs = self._run_component(component, spec.inputs, run)
+                if kind.keeps_outputs:
+                    checkpoints.save(spec.name, outputs, self.engine)
+                self.progress.say(
+                    f"{spec.name} ({spec.module}): done in {time.monotonic() - started:.1f} s{_shown(outputs.metrics)}"
+                )
+            run.outputs[spec.name] = outputs
+            if outputs.model is not None:
+                run.models[spec.name] = outputs.model
+            if outputs.metrics or outputs.summary:
+                self.progress.status["metrics"][spec.name] = outputs.metrics
+                self.progress.status.setdefault("summary", {})[spec.name] = outputs.summary
+        return run
+
+    def _context(self, name: str, federation: Federation, checkpoint: Checkpoint) -> Context:
+        seed = hashlib.sha256(f"{self.job.seed}/{name}".encode()).digest()
+        return Context(
+            name=name,
+            party=self.party,
+            federation=federation,
+            engine=self.engine,
+            log=lambda text: self.progress.say(f"{name}: {text}"),
+            record=lambda key, value, step=None: self.progress.record(name, key, value, step),
+            checkpoint=checkpoint,
+            seed=int.from_bytes(seed[:4], "big"),
+            partitions=self.job.partitions,
+        )
+
+    def _read(self, name: str) -> Outputs:
+        meta = self._inputs.get(name)
+        if meta is None:
+            raise ConfigError(
+                f"component_parameters.role.{self.party.role}.{name}",
+                f"no table is named for {self.party}; give table: {{namespace, name}}",
+            )
+        rows = read_rows(self.tables, meta, self.engine, self.job.partitions)
+        label = f", label {meta.label_name}" if meta.label_name else ""
+        self.progress.say(
+            f"{name}: table {meta.namespace}/{meta.name}, {meta.count} rows, {len(meta.features)} features{label}"
+        )
+        return Outputs(data={"data": rows})
+
+    def _run_component(self, component: Component, inputs: dict[str, list[str]], run: Run) -> Outputs:
+        data: dict[str, Rows] = {}
+        models: dict[str, Model] = {}
+        for kind, references in inputs.items():
+            for place, reference in enumerate(references):
+                name, _, output = reference.partition(".")
+                if kind in ("model", "isometric_model"):
+                    model = self._stored_models.get(name) or run.models.get(name)
+                    if model is not None:
+                        models[kind] = model
+                elif name in run.outputs:
+                    rows = _output(run.outputs[name], self.job.components[name].outputs.get("data", []), output)
+                    if rows is not None:
+                        data[kind if place == 0 else f"{kind}_{place}"] = rows
+        stored = self._stored_models.get(component.ctx.name)
+        if stored is not None:
+            return component.predict({"data": _first(data, component)}, stored)
+        if "model" in models and ("data" in data or "test_data" in data) and "train_data" not in data:
+            outputs = component.predict({"data": _first(data, component)}, models["model"])
+            outputs.model = outputs.model or models["model"]
+            return outputs
+        return component.fit(data, models)
+
+    def _agree_to_end(self, federation: Federation) -> None:
+        """All parties have come to the end before one stores a result."""
+        peers = [party for party in federation.parties if party != self.party]
+        federation.send(peers, "done", True)
+        for peer in peers:
+            federation.receive(peer, "done", checks.boolean)
+
+    def _store(self, run: Run) -> None:
+        status = self.progress.status
+        for name, outputs in run.outputs.items():
+            for output, rows in outputs.data.items():
+                if rows.schema.kind == "prediction":
+                    kind = "predict" if self.job.job_type == "predict" else {"data": "train"}.get(output, output)
+                    meta = TableMeta(
+                        self.job_id, f"{name}.{output}.{self.party}", rows.schema.id_name,
+                        "label" if rows.schema.label_name else None, [], source=f"job {self.job_id}, {name}",
+                        extra={"type": kind},
+                    )
+                    write_rows(self.tables, rows, meta, self.engine)
+                    entry = {"namespace": meta.namespace, "name": meta.name, "count": meta.count}
+                    status["output"].setdefault(name, {})[output] = entry
+                    if self.job.job_type == "predict":
+                        status["result"] = entry
+        if self.job.job_type == "train":
+            self.model_store.save(self.job.model_id, self.model_version, run.models, self.job.to_dict())
+        status.update(model_id=self.job.model_id, model_version=self.model_version)
+
+
+def _output(outputs: Outputs, declared: list[str], name: str) -> Rows | None:
+    """The output that the DSL calls ``name``: by its own name, by its place, or the only one."""
+    if name in outputs.data:
+        return outputs.data[name]
+    if len(declared) <= 1:
+        return outputs.data.get("data")
+    for own, declared_name in zip(("train", "validate", "test"), declared, strict=False):
+        if declared_name == name:
+            return outputs.data.get(own)
+    return outputs.data.get("data") if name == declared[0] else None
+
+
+def _first(data: dict[str, Rows], component: Component) -> Rows:
+    for kind in ("test_data", "data", "train_data"):
+        if kind in data:
+            return data[kind]
+    raise DataError(f"{component.ctx.name} has no input rows to apply its model to")
+
+
+def _shown(metrics: dict[str, Any]) -> str:
+    numbers = {k: v for k, v in metrics.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    return "".join(f", {name} {value:.6g}" for name, value in list(numbers.items())[:8])
