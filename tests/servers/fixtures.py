@@ -8,6 +8,7 @@ import pytest
 
 from tests.servers.hdfs import HDFS
 from tests.servers.rabbitmq import RabbitMQNode
+from tests.servers.spark import SparkStandalone
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,10 @@ def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HDFS]:
     """A NameNode and a DataNode with WebHDFS. Use directories of your own."""
     with HDFS(tmp_path_factory.mktemp("hdfs")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def spark_standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkStandalone]:
+    """A Spark standalone master with one worker, roomy enough for three parties at once."""
+    with SparkStandalone(tmp_path_factory.mktemp("spark")) as cluster:
+        yield cluster

