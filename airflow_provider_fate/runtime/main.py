@@ -49,8 +49,7 @@ def main(arguments: list[str]) -> int:
         for notice in job.notices:
             progress.say(notice)
         spark = _Spark(progress, f"{application['job_id']} {party}")
-        if party.role != "arbiter" or job.partitions:
-            spark.start_early()
+        spark.start_early(has_rows=party.role != "arbiter")
         storage = open_storage(application["storage"])
         progress.attach(storage)
 
@@ -128,15 +127,17 @@ class _Spark:
         self._lock = threading.Lock()
         self._session: Any = None
 
-    def start_early(self) -> None:
+    def start_early(self, *, has_rows: bool) -> None:
         """On a cluster, ask for executors while the parties still meet.
 
-        A local master has none to wait for, and few rows are computed without it; a cluster's application master
-        gives up on an application that starts no context.
+        A local master has none to wait for, and few rows are computed without it. In cluster deploy mode a context
+        is needed in any case: the application master gives up on an application that starts none.
         """
         from pyspark import SparkConf
 
-        if not SparkConf().get("spark.master", "local").startswith("local"):
+        conf = SparkConf()
+        distributed = not conf.get("spark.master", "local").startswith("local")
+        if conf.get("spark.submit.deployMode", "client") == "cluster" or (distributed and has_rows):
             threading.Thread(target=self._start_quietly, name="spark-start", daemon=True).start()
 
     def _start_quietly(self) -> None:

@@ -85,9 +85,8 @@ def write_rows(tables: TableStore, rows: Rows, meta: TableMeta, engine: SparkEng
         return meta
     temporary = tables.temporary(meta.namespace, meta.name)
     spark_kinds = {pa.string(): "string", pa.float64(): "double"}
-    text = ", ".join(f"`{name}` {spark_kinds[kind]}" for name, kind in columns)
     try:
-        rows.frame(engine.session, text, to_batch).write.parquet(  # type: ignore[attr-defined]
+        rows.frame(engine.session, [(name, spark_kinds[kind]) for name, kind in columns], to_batch).write.parquet(  # type: ignore[attr-defined]
             tables.storage.spark_path(temporary), compression="zstd"
         )
         tables.storage.delete(f"{temporary}/_SUCCESS")

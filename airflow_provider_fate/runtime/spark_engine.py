@@ -55,11 +55,14 @@ class SparkEngine(Engine):
         :param to_block: makes a partition's block of its columns
         """
         frame = self.session.read.parquet(*paths)
+        names = frame.columns
+        # mapInArrow looks columns up by name and takes a dot in one for a nested field
+        frame = frame.toDF(*_plain_names(names))
 
         def pack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             found = list(batches)
             if sum(batch.num_rows for batch in found):
-                content = CloudPickleSerializer().dumps(to_block(pa.Table.from_batches(found)))
+                content = CloudPickleSerializer().dumps(to_block(pa.Table.from_batches(found).rename_columns(names)))
                 yield pa.record_batch([pa.array([content], pa.binary())], ["block"])
 
         packed = frame.mapInArrow(pack, "block binary").rdd.map(_unpack).mapPartitions(_filled(schema))
@@ -156,12 +159,15 @@ class SparkRows(Rows):
     def release(self) -> None:
         self._rdd.unpersist()
 
-    def frame(self, session: SparkSession, columns: str, to_batch: Callable[[Block], pa.RecordBatch]) -> DataFrame:
+    def frame(
+        self, session: SparkSession, columns: Sequence[tuple[str, str]], to_batch: Callable[[Block], pa.RecordBatch]
+    ) -> DataFrame:
         """The rows as a DataFrame, to be written by Spark.
 
-        :param columns: Spark's schema text, e.g. ``"id string, x0 double"``
+        :param columns: name and Spark's type of each
         :param to_batch: makes a record batch of a block
         """
+        plain = _plain_names(columns)
         packed = session.createDataFrame(
             self._rdd.map(lambda block: (bytearray(CloudPickleSerializer().dumps(block)),)), "block binary"
         )
@@ -169,9 +175,14 @@ class SparkRows(Rows):
         def unpack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for batch in batches:
                 for content in batch.column(0):
-                    yield to_batch(CloudPickleSerializer().loads(content.as_py()))
+                    yield to_batch(CloudPickleSerializer().loads(content.as_py())).rename_columns(plain)
 
-        return packed.mapInArrow(unpack, columns)
+        kinds = ", ".join(f"{name} {kind}" for name, (_, kind) in zip(plain, columns, strict=True))
+        return packed.mapInArrow(unpack, kinds).toDF(*(name for name, _ in columns))
+
+
+def _plain_names(columns: Sequence[Any]) -> list[str]:
+    return [f"c{place}" for place in range(len(columns))]
 
 
 def _size(value: Any) -> int:

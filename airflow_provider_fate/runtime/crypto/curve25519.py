@@ -89,7 +89,7 @@ def _products(points, scalar: bytes, count: int) -> np.ndarray:
     try:
         products = b"".join([exchange(load(point)) for point in points])
     except ValueError as error:
-        raise CryptoError("a point of low order cannot be multiplied; its product tells nothing of it") from error
+        raise CryptoError("a point has low order: its product is zero for every scalar") from error
     return np.frombuffer(products, np.uint8).reshape(count, SIZE)
 
 
@@ -113,4 +113,4 @@ def check_points(value: object, count: int) -> None:
         candidates = np.flatnonzero(value[:, 0] == encoded[0])
         bad = candidates[(value[candidates] == encoded).all(axis=1)]
         if len(bad):
-            raise ValueError(f"point {bad[0]} has low order, which would give the secret scalar's effect away")
+            raise ValueError(f"point {bad[0]} has low order: its product is zero for every scalar")

@@ -1,0 +1,386 @@
+"""DataTransform, and DataIO as FATE 1.5 calls it: which column is the label, missing values, outliers, column order.
+
+Tables are read into columns of numbers when they are uploaded, so nothing is parsed here; a missing value is NaN.
+
+* Label. With ``with_label`` the column ``label_name`` becomes the label: the table's label column, or a feature
+  column of that name where the upload named no label. Any other label column of the table becomes the first
+  feature, as in FATE, where every column that is not the label is a feature; the log says so. A table to predict may
+  lack the label.
+* Missing values: NaN, and the numbers in ``missing_impute``. With ``missing_fill`` they become the column's ``min``,
+  ``max`` or ``mean``, or ``default_value`` (``designated``, also where no method is named). Without it, a missing
+  value is an error.
+* Outliers, with ``outlier_replace``: the numbers in ``outlier_impute`` become the column's ``min``, ``max`` or
+  ``mean``, or ``outlier_replace_value``. Missing values are filled first.
+* ``min``, ``max`` and ``mean`` are those of the remaining values, neither missing nor outliers, of the table that was
+  fitted; other tables are given the same ones.
+* Columns of a table to predict are found by name and put into the fitted order.
+
+Who learns what: each party works on its own table alone; nothing is sent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from airflow_provider_fate.errors import ConfigError, DataError, StorageError
+from airflow_provider_fate.runtime.components.base import Component, Outputs
+from airflow_provider_fate.runtime.data import Block, Model, Rows, Schema
+
+FORMAT = 1
+METHODS = ("min", "max", "mean", "designated")
+#: names in an error message or a summary
+NAMES_SHOWN = 10
+#: place of the table's label column, beside the places of its features
+LABEL = -1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the columns of the result come from: places in ``Block.x``, or :data:`LABEL`."""
+
+    features: tuple[int, ...]
+    label: int | None
+
+    def __call__(self, block: Block) -> Block:
+        width = block.x.shape[1]
+        if self.features == tuple(range(width)):
+            x = block.x
+        else:
+            x = np.empty((len(block), len(self.features)))
+            for to, source in enumerate(self.features):
+                x[:, to] = self._column(block, source)
+        return Block(block.ids, x, None if self.label is None else self._column(block, self.label))
+
+    @staticmethod
+    def _column(block: Block, source: int) -> np.ndarray:
+        return block.y if source == LABEL else np.ascontiguousarray(block.x[:, source])
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Values to replace, and by what.
+
+    :param values: the numbers to replace
+    :param by: one replacement per feature, or ``None`` to leave them
+    """
+
+    values: tuple[float, ...] = ()
+    by: tuple[float, ...] | None = None
+
+
+@dataclass
+class Measures:
+    """What one pass over the rows finds, per column of the result (arrays of shape (features,)).
+
+    ``least``, ``most``, ``total`` and ``usable`` concern values that are neither missing nor outliers.
+    """
+
+    least: np.ndarray
+    most: np.ndarray
+    total: np.ndarray
+    usable: np.ndarray
+    missing: np.ndarray
+    infinite: np.ndarray
+    fractional: np.ndarray
+    labels_missing: int = 0
+    labels_fractional: int = 0
+
+    @staticmethod
+    def together(parts: Sequence[Measures], features: int) -> Measures:
+        def reduce(name: str, function: Any, start: float) -> np.ndarray:
+            return function([np.full(features, start), *(getattr(part, name) for part in parts)], axis=0)
+
+        return Measures(
+            reduce("least", np.min, math.inf),
+            reduce("most", np.max, -math.inf),
+            *(reduce(name, np.sum, 0) for name in ("total", "usable", "missing", "infinite", "fractional")),
+            labels_missing=sum(part.labels_missing for part in parts),
+            labels_fractional=sum(part.labels_fractional for part in parts),
+        )
+
+
+class DataTransform(Component):
+    """FATE's ``DataTransform`` on dense tables."""
+
+    module = "DataTransform"
+
+    def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
+        """Rows with their label and without missing values or outliers, as the output ``data``.
+
+        :param models: with ``model``, that of another component of this module is applied and handed on
+        :raises DataError: the label column is not there or not of ``label_type``; a value is missing or infinite
+        """
+        rows = self._only(data)
+        if not self.parameters.need_run:
+            return Outputs(data={"data": rows})
+        if "model" in models:
+            return replace(self.predict(data, models["model"]), model=models["model"])
+        self._refuse_unsupported()
+        layout, schema = self._fitted_layout(rows.schema)
+        missing = self._numbers("missing_impute") if self.parameters.missing_fill else ()
+        outliers = self._numbers("outlier_impute") if self.parameters.outlier_replace else ()
+        if self.parameters.outlier_replace and not outliers:
+            self.ctx.log("outlier_replace is true but outlier_impute names no number: nothing to replace")
+        found = self._measure(rows, layout, missing, outliers)
+        fill = (
+            self._replacements("missing_fill", "default_value", found, schema) if self.parameters.missing_fill else None
+        )
+        by = self._replacements("outlier_replace", "outlier_replace_value", found, schema) if outliers else None
+        model = Model(
+            {
+                "format": FORMAT,
+                "module": "DataTransform",
+                "features": list(schema.features),
+                "label_name": schema.label_name,
+                "label_type": str(self.parameters.label_type),
+                "data_type": str(self.parameters.data_type),
+                "missing_values": list(missing),
+                "missing_fill": fill,
+                "outlier_values": list(outliers),
+                "outlier_replace": by,
+            }
+        )
+        return replace(self._cleaned(rows, layout, schema, model.meta, found), model=model)
+
+    def predict(self, data: dict[str, Rows], model: Model) -> Outputs:
+        """What was fitted, applied to other rows; their columns are found by name.
+
+        :raises DataError: a column that was fitted is not there; a value is missing and no fill was fitted
+        """
+        rows = self._only(data)
+        if not self.parameters.need_run:
+            return Outputs(data={"data": rows})
+        meta = model.meta
+        if meta.get("format") != FORMAT or meta.get("module") != "DataTransform":
+            raise StorageError(f"{self.ctx.name}: its model is not a DataTransform model of format {FORMAT}")
+        layout, schema = self._known_layout(rows.schema, meta)
+        found = self._measure(rows, layout, tuple(meta["missing_values"]), tuple(meta["outlier_values"]))
+        return self._cleaned(rows, layout, schema, meta, found)
+
+    # -- parameters ----------------------------------------------------------------------------------------------
+
+    def _only(self, data: dict[str, Rows]) -> Rows:
+        if len(data) != 1:
+            raise ConfigError(self.ctx.name, f"takes one input table, got {', '.join(sorted(data)) or 'none'}")
+        return next(iter(data.values()))
+
+    def _refuse_unsupported(self) -> None:
+        for name in ("input_format", "output_format"):
+            if str(getattr(self.parameters, name, "dense")).lower() != "dense":
+                raise ConfigError(f"{self.ctx.name}.{name}", "is known and not there yet but for 'dense'")
+        if getattr(self.parameters, "with_match_id", False):
+            raise ConfigError(f"{self.ctx.name}.with_match_id", "is known and not there yet; the id column matches")
+
+    def _numbers(self, name: str) -> tuple[float, ...]:
+        """The numbers in a list parameter. Text that is no number was read as missing at the upload."""
+        given = getattr(self.parameters, name)
+        numbers, text = [], []
+        for value in given if isinstance(given, (list, tuple)) else [] if given is None else [given]:
+            try:
+                number = float(value)
+            except (TypeError, ValueError):
+                text.append(value)
+                continue
+            if math.isfinite(number):
+                numbers.append(number)
+        if text:
+            self.ctx.log(f"{name}: {', '.join(map(repr, text))} is no number; such text was read at the upload")
+        return tuple(numbers)
+
+    def _replacements(self, parameter: str, designated: str, found: Measures, schema: Schema) -> dict[str, Any]:
+        """The replacement of each feature: ``{"method": ..., "values": [...]}``."""
+        method = str(getattr(self.parameters, f"{parameter}_method") or "designated").lower()
+        path = f"{self.ctx.name}.{parameter}_method"
+        if method not in METHODS:
+            raise ConfigError(path, f"{method!r} is not one of {', '.join(METHODS)}")
+        if method == "designated":
+            return {"method": method, "values": self._designated(designated, len(schema.features))}
+        unusable = np.flatnonzero(found.usable == 0)
+        if len(unusable):
+            raise DataError(
+                f"{path}: {_names(schema, unusable)} of {self.ctx.party}'s input has no value to take the {method} "
+                "of; drop the column or use 'designated'"
+            )
+        if method == "mean":
+            return {"method": method, "values": (found.total / found.usable).tolist()}
+        return {"method": method, "values": (found.least if method == "min" else found.most).tolist()}
+
+    def _designated(self, name: str, features: int) -> list[float]:
+        given = getattr(self.parameters, name)
+        path = f"{self.ctx.name}.{name}"
+        values = list(given) if isinstance(given, (list, tuple)) else [0 if given is None else given] * features
+        if len(values) != features:
+            raise ConfigError(path, f"has {len(values)} values for {features} features; give one each, or one for all")
+        try:
+            numbers = [float(value) for value in values]
+        except (TypeError, ValueError):
+            raise ConfigError(path, f"expected numbers, got {given!r}") from None
+        if not all(map(math.isfinite, numbers)):
+            raise ConfigError(path, "expected finite numbers")
+        return numbers
+
+    # -- columns -------------------------------------------------------------------------------------------------
+
+    def _fitted_layout(self, schema: Schema) -> tuple[Layout, Schema]:
+        columns, label_name = _columns(schema), str(self.parameters.label_name)
+        label = None
+        if self.parameters.with_label:
+            if label_name not in columns:
+                raise DataError(
+                    f"{self.ctx.name}.label_name: {self.ctx.party}'s input has no column {label_name!r} to be the "
+                    f"label; it has {_list(list(columns))}"
+                )
+            label = columns.pop(label_name)
+        if LABEL in columns.values():
+            self.ctx.log(f"column {schema.label_name!r} is a feature here: it is not named as the label")
+        new = Schema(schema.id_name, tuple(columns), label_name if label is not None else None)
+        return Layout(tuple(columns.values()), label), new
+
+    def _known_layout(self, schema: Schema, meta: dict[str, Any]) -> tuple[Layout, Schema]:
+        columns = _columns(schema)
+        missing = [name for name in meta["features"] if name not in columns]
+        if missing:
+            raise DataError(
+                f"{self.ctx.name}: {self.ctx.party}'s input lacks {_list(missing)}, which the model was fitted with; "
+                f"it has {_list(list(columns))}"
+            )
+        label_name = meta["label_name"]
+        label = columns.get(label_name) if label_name is not None else None
+        if label_name is not None and label is None:
+            self.ctx.log(f"no label column {label_name!r} in the input: the rows go on without labels")
+        extra = [name for name in columns if name not in meta["features"] and name != label_name]
+        if extra:
+            self.ctx.log(f"left out {_list(extra)}: not among the columns that the model was fitted with")
+        new = Schema(schema.id_name, tuple(meta["features"]), label_name if label is not None else None)
+        return Layout(tuple(columns[name] for name in meta["features"]), label), new
+
+    # -- rows ----------------------------------------------------------------------------------------------------
+
+    def _measure(self, rows: Rows, layout: Layout, missing: Sequence[float], outliers: Sequence[float]) -> Measures:
+        parts = rows.map(partial(_measure, layout, tuple(missing), tuple(outliers)))
+        return Measures.together(parts, len(layout.features))
+
+    def _cleaned(self, rows: Rows, layout: Layout, schema: Schema, meta: dict[str, Any], found: Measures) -> Outputs:
+        fill, by = meta["missing_fill"], meta["outlier_replace"]
+        self._check(schema, meta, found)
+        repairs = (
+            Repair((math.nan, *meta["missing_values"]), tuple(fill["values"]) if fill else None),
+            Repair(tuple(meta["outlier_values"]), tuple(by["values"]) if by else None),
+        )
+        filled = int(found.missing.sum())
+        if filled:
+            self.ctx.log(f"{filled} missing values in {_names(schema, np.flatnonzero(found.missing))} are filled")
+        self.ctx.log(
+            f"{rows.count} rows, {len(schema.features)} features, "
+            + ("no label" if schema.label_name is None else f"label {schema.label_name!r}")
+        )
+        summary = {
+            "rows": rows.count,
+            "features": len(schema.features),
+            "label": schema.label_name,
+            "missing_values_filled": filled,
+        }
+        return Outputs(data={"data": rows.transform(partial(_clean, layout, repairs), schema)}, summary=summary)
+
+    def _check(self, schema: Schema, meta: dict[str, Any], found: Measures) -> None:
+        where = f"of {self.ctx.party}'s input"
+        if found.infinite.any():
+            raise DataError(f"{self.ctx.name}: {_names(schema, np.flatnonzero(found.infinite))} {where} holds infinity")
+        if found.missing.any() and not meta["missing_fill"]:
+            raise DataError(
+                f"{self.ctx.name}: {int(found.missing.sum())} values are missing in "
+                f"{_names(schema, np.flatnonzero(found.missing))} {where}; set missing_fill to true and "
+                "missing_fill_method to min, max, mean or designated"
+            )
+        if _is_integer(meta["data_type"]) and found.fractional.any():
+            raise DataError(
+                f"{self.ctx.name}.data_type: {_names(schema, np.flatnonzero(found.fractional))} {where} holds numbers "
+                f"that are not whole, but data_type is {meta['data_type']}; set it to float64"
+            )
+        if found.labels_missing:
+            raise DataError(
+                f"{self.ctx.name}: {found.labels_missing} rows {where} have no label in {schema.label_name!r}"
+            )
+        if _is_integer(meta["label_type"]) and found.labels_fractional:
+            raise DataError(
+                f"{self.ctx.name}.label_type: {found.labels_fractional} labels in {schema.label_name!r} {where} are "
+                f"not whole numbers, but label_type is {meta['label_type']}; set it to float"
+            )
+
+
+class DataIO(DataTransform):
+    """FATE 1.5's name of :class:`DataTransform`."""
+
+    module = "DataIO"
+
+
+def _columns(schema: Schema) -> dict[str, int]:
+    """Name and place of every column, the label first."""
+    columns = {} if schema.label_name is None else {schema.label_name: LABEL}
+    return columns | {name: place for place, name in enumerate(schema.features)}
+
+
+def _is_integer(kind: str) -> bool:
+    return kind.lower() in ("int", "int64", "long")
+
+
+def _list(names: Sequence[str]) -> str:
+    more = len(names) - NAMES_SHOWN
+    shown = ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return f"column{'s' if len(names) != 1 else ''} {shown}" if names else "no columns"
+
+
+def _names(schema: Schema, places: np.ndarray) -> str:
+    return _list([schema.features[place] for place in places])
+
+
+# -- what runs on the executors ------------------------------------------------------------------------------------
+
+
+def _among(x: np.ndarray, values: Sequence[float]) -> np.ndarray:
+    """Where ``x`` equals one of ``values``; NaN equals NaN."""
+    found = np.isnan(x) if any(map(math.isnan, values)) else np.zeros(x.shape, bool)
+    for value in values:
+        if not math.isnan(value):
+            found |= x == value
+    return found
+
+
+def _measure(
+    layout: Layout, missing_values: Sequence[float], outlier_values: Sequence[float], block: Block, _: Any
+) -> Measures:
+    block = layout(block)
+    x = block.x
+    missing = _among(x, (math.nan, *missing_values))
+    left_out = missing | _among(x, outlier_values) if outlier_values else missing
+    infinite = np.isinf(x) & ~left_out
+    usable = ~(left_out | infinite)
+    measures = Measures(
+        np.min(x, axis=0, initial=math.inf, where=usable),
+        np.max(x, axis=0, initial=-math.inf, where=usable),
+        np.sum(x, axis=0, where=usable),
+        usable.sum(axis=0),
+        missing.sum(axis=0),
+        infinite.sum(axis=0),
+        (usable & (np.floor(x) != x)).sum(axis=0),
+    )
+    if block.y is not None:
+        finite = np.isfinite(block.y)
+        measures.labels_missing = int((~finite).sum())
+        measures.labels_fractional = int((finite & (np.floor(block.y) != block.y)).sum())
+    return measures
+
+
+def _clean(layout: Layout, repairs: Sequence[Repair], block: Block, _: Any) -> Block:
+    block = layout(block)
+    x = block.x
+    for repair in repairs:
+        if repair.by is not None:
+            x = np.where(_among(x, repair.values), np.array(repair.by), x)
+    return Block(block.ids, np.ascontiguousarray(x), block.y)
