@@ -1,0 +1,406 @@
+"""Storage in HDFS over WebHDFS, through the ``hdfs`` client."""
+
+from __future__ import annotations
+
+import io
+import logging
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import hdfs
+import requests
+import urllib3
+from hdfs.util import HdfsError
+
+from airflow_provider_fate.errors import StorageError
+from airflow_provider_fate.hooks.network import reason
+from airflow_provider_fate.runtime.storage.base import Storage
+
+# a line for each call is too much for a task's log
+if logging.getLogger("hdfs").level == logging.NOTSET:
+    logging.getLogger("hdfs").setLevel(logging.WARNING)
+
+#: bytes that one HTTP chunk of an upload holds
+CHUNK = 1 << 20
+#: chunks of an upload that wait while another is on its way; bounds memory
+WAITING = 3
+#: seconds after which a namenode that does not answer is passed over for the next
+CONNECT_SECONDS = 10.0
+
+_ADVICE = {
+    "AccessControlException": "give the user the right in HDFS, or name another user (login) or root_path",
+    "SafeModeException": "the namenode is in safe mode: wait until it left it",
+    "DSQuotaExceededException": "the directory's space quota is used up",
+    "NSQuotaExceededException": "the directory's quota of names is used up",
+    "StandbyException": "list the active namenode as well",
+    "SecurityException": "the cluster wants Kerberos: set auth to kerberos",
+}
+
+
+class FailoverMixin:
+    """Requests that remember what each namenode said, and wait longer for data than for names.
+
+    :param seconds: how long to wait for an answer
+    :param verify: whether to check certificates, or the file of the authority
+    """
+
+    _session: requests.Session
+    urls: list[str]
+
+    def __init__(self, url: str, *, seconds: float, verify: bool | str, **kwargs: Any) -> None:
+        super().__init__(url, timeout=seconds, **kwargs)
+        self.seconds = seconds
+        self.verify = verify
+        self.failures: dict[str, str] = {}
+
+    def _request(self, method: str, url: str, **kwargs: Any) -> requests.Response:
+        parts = urlsplit(url)
+        server = parts.netloc
+        to_namenode = any(urlsplit(one).netloc == server for one in self.urls)
+        # the first figure bounds each write to the socket as well, so data get the longer one
+        connect = min(CONNECT_SECONDS, self.seconds) if kwargs.get("data") is None else self.seconds
+        try:
+            answer = self._session.request(
+                method,
+                url,
+                timeout=(connect, self.seconds),
+                verify=self.verify,
+                headers={"content-type": "application/octet-stream"},  # HttpFS insists
+                **kwargs,
+            )
+        except requests.RequestException as error:
+            reached = urlsplit(error.request.url).netloc if error.request is not None and error.request.url else server
+            if to_namenode and reached == server:
+                self.failures[server] = reason(error)
+            raise
+        if to_namenode:
+            if answer.status_code == 403 and b"StandbyException" in answer.content:
+                self.failures[server] = "is a standby"
+            else:
+                self.failures.pop(server, None)
+        return answer
+
+
+class SimpleClient(FailoverMixin, hdfs.InsecureClient):
+    """Names its user and is believed: Hadoop's simple authentication."""
+
+
+class WebHdfsStorage(Storage):
+    """Files below a root in HDFS. Uploads and downloads stream; memory stays at a few MiB each.
+
+    :param client: the client, with its namenodes
+    :param root: absolute path in HDFS
+    :param url: the root as Spark reads it, ``hdfs://...``
+    :param user: for messages
+    """
+
+    def __init__(self, client: Any, root: str, url: str, user: str) -> None:
+        self.client = client
+        self.root = root.rstrip("/")
+        self.url = url
+        self.user = user
+
+    # -- paths and errors
+
+    def _path(self, path: str) -> str:
+        if any(part in ("", ".", "..") for part in path.split("/")):
+            raise StorageError(f"{path!r} is not a path below the storage root")
+        return f"{self.root}/{path}"
+
+    @contextmanager
+    def _named_errors(self, path: str, action: str) -> Iterator[None]:
+        try:
+            yield
+        except HdfsError as error:
+            raise self._refused(path, action, error) from error
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise self._unreachable(path, action, error) from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError, KeyError) as error:
+            raise StorageError(
+                f"cannot {action} {self.root}/{path} in HDFS as {self.user}: {self._servers()} did not answer as "
+                f"WebHDFS does ({type(error).__name__}); check that the port is the namenode's HTTP port and use_ssl"
+            ) from error
+
+    def _servers(self) -> str:
+        return ", ".join(urlsplit(url).netloc for url in self.client.urls)
+
+    def _refused(self, path: str, action: str, error: HdfsError) -> StorageError:
+        message = error.message.decode(errors="replace") if isinstance(error.message, bytes) else str(error.message)
+        first = message.strip().split("\n")[0][:300]
+        if "Hadoop IPC port" in message:
+            first, advice = "this is the namenode's RPC port", "give its HTTP port (dfs.namenode.http-address)"
+        elif error.exception is None and "Authentication failure" in message:
+            advice = "the cluster wants Kerberos: set auth to kerberos"
+        else:
+            advice = _ADVICE.get(error.exception or "", "")
+        text = f"cannot {action} {self.root}/{path} in HDFS as {self.user} ({self._servers()}): "
+        text += f"{error.exception}: {first}" if error.exception else first
+        others = [f"{server}: {why}" for server, why in self.client.failures.items()]
+        if error.exception in ("StandbyException", "RetriableException") and others:
+            text += f" [{'; '.join(others)}]"
+        return StorageError(f"{text}; {advice}" if advice else text)
+
+    def _unreachable(self, path: str, action: str, error: requests.RequestException) -> StorageError:
+        server = urlsplit(error.request.url).netloc if error.request is not None and error.request.url else ""
+        if server and all(urlsplit(url).netloc != server for url in self.client.urls):
+            return StorageError(
+                f"cannot {action} {self.root}/{path} in HDFS as {self.user}: the namenode sends us to datanode "
+                f"{server}, and there: {reason(error)} (datanodes must be reachable from here under this name)"
+            )
+        said = "; ".join(f"{one}: {why}" for one, why in self.client.failures.items()) or reason(error)
+        return StorageError(
+            f"cannot {action} {self.root}/{path} in HDFS as {self.user}: no namenode can be used: {said}"
+        )
+
+    # -- names
+
+    def _status(self, path: str) -> dict[str, Any] | None:
+        try:
+            return self.client.status(self._path(path))
+        except HdfsError as error:
+            if error.exception == "FileNotFoundException":
+                return None
+            raise
+
+    def exists(self, path: str) -> bool:
+        with self._named_errors(path, "look for"):
+            return self._status(path) is not None
+
+    def list(self, path: str) -> list[str]:
+        with self._named_errors(path, "list"):
+            try:
+                return sorted(self.client.list(self._path(path)))
+            except HdfsError as error:
+                if error.exception == "FileNotFoundException":
+                    return []
+                raise
+
+    def size(self, path: str) -> int:
+        with self._named_errors(path, "read"):
+            status = self._status(path)
+        if status is None or status["type"] != "FILE":
+            problem = "there is no such file" if status is None else "it is a directory"
+            raise StorageError(f"cannot read {self._path(path)} in HDFS ({self._servers()}): {problem}")
+        return int(status["length"])
+
+    def rename(self, source: str, target: str) -> None:
+        if self.exists(target):
+            raise StorageError(f"cannot move {self._path(source)} to {self._path(target)}: the target exists already")
+        with self._named_errors(source, f"move to {target}:"):
+            self.client.makedirs(self._path(target).rsplit("/", 1)[0])
+            # with options, HDFS refuses a directory that has come up meanwhile instead of moving into it
+            self._rename(source, target, "NONE")
+
+    def replace(self, source: str, target: str) -> None:
+        with self._named_errors(source, f"move to {target}:"):
+            status = self._status(target)
+            if status is not None and status["type"] == "DIRECTORY":
+                self.client.delete(self._path(target), recursive=True)
+            self._rename(source, target, "OVERWRITE")
+
+    def _rename(self, source: str, target: str, options: str) -> None:
+        answer = self.client._rename(self._path(source), destination=self._path(target), renameoptions=options)
+        if answer.content and answer.json().get("boolean") is False:  # a gateway that does not know the options
+            raise HdfsError("it was refused without a reason; is there such a source?")
+
+    def delete(self, path: str) -> None:
+        with self._named_errors(path, "delete"):
+            self.client.delete(self._path(path), recursive=True)
+
+    # -- content
+
+    @contextmanager
+    def open_read(self, path: str) -> Iterator[IO[bytes]]:
+        with self._named_errors(path, "read"):
+            stream = _Download(self.client, self._path(path))
+        try:
+            with io.BufferedReader(stream, CHUNK) as buffered:
+                yield buffered  # type: ignore[misc]
+        except (HdfsError, requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            with self._named_errors(path, "read"):
+                raise error
+
+    @contextmanager
+    def open_write(self, path: str) -> Iterator[IO[bytes]]:
+        stream = _Upload(self.client, self._path(path))
+        try:
+            yield stream  # type: ignore[misc]
+        except BaseException as error:
+            stream.abort()
+            self._remove_part(stream, path)
+            if error is stream.error:
+                with self._named_errors(path, "write"):
+                    raise error
+            raise
+        try:
+            with self._named_errors(path, "write"):
+                stream.close()
+        except BaseException:
+            self._remove_part(stream, path)
+            raise
+
+    def _remove_part(self, stream: _Upload, path: str) -> None:
+        if not stream.begun:
+            return
+        try:
+            self.client.delete(self._path(path))
+        except Exception:  # noqa: BLE001 - what stopped the upload is the error to show
+            pass
+
+
+class _Download(io.RawIOBase):
+    """A file's bytes from any position; goes on where it was when a datanode drops the connection."""
+
+    _TRIES = 3
+
+    def __init__(self, client: Any, path: str) -> None:
+        self._client = client
+        self._path = path
+        self._length = int(client.status(path)["length"])
+        self._position = 0
+        self._answer: requests.Response | None = None
+        self._open()
+
+    def _open(self) -> None:
+        self._drop()
+        if self._position < self._length:
+            self._answer = self._client._open(self._path, offset=self._position)
+
+    def _drop(self) -> None:
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
+        position = max(0, base + offset)
+        if position != self._position:
+            self._position = position
+            self._drop()
+        return position
+
+    def readinto(self, buffer: Any) -> int:
+        if self._position >= self._length:
+            return 0
+        for attempt in range(1, self._TRIES + 1):
+            try:
+                if self._answer is None:
+                    self._open()
+                count = self._answer.raw.readinto(buffer)  # type: ignore[union-attr]
+                if not count:
+                    raise urllib3.exceptions.IncompleteRead(self._position, self._length - self._position)
+            except (urllib3.exceptions.HTTPError, requests.RequestException):
+                self._drop()
+                if attempt == self._TRIES:
+                    raise
+            else:
+                self._position += count
+                return count
+        return 0
+
+    def close(self) -> None:
+        self._drop()
+        super().close()
+
+
+class _Aborted(Exception):
+    """The caller gave up: the upload ends in the middle."""
+
+
+class _Upload(io.RawIOBase):
+    """Takes bytes and sends them from a thread of its own, so that making and sending overlap."""
+
+    _END = object()
+
+    def __init__(self, client: Any, path: str) -> None:
+        self.error: BaseException | None = None
+        self.begun = False
+        self._client = client
+        self._path = path
+        self._count = 0
+        self._buffer = bytearray()
+        self._chunks: queue.Queue[Any] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._send, name="webhdfs-upload", daemon=True)
+        self._thread.start()
+
+    def _send(self) -> None:
+        try:
+            self._client.write(self._path, data=self._take(), overwrite=True)
+        except _Aborted:
+            pass
+        except BaseException as error:  # noqa: BLE001 - handed to the writing thread
+            self.error = error
+
+    def _take(self) -> Iterator[bytes]:
+        self.begun = True
+        while (chunk := self._chunks.get()) is not self._END:
+            if chunk is None:
+                raise _Aborted
+            yield chunk
+
+    def _put(self, chunk: Any) -> None:
+        while True:
+            if not self._thread.is_alive():
+                raise self.error or RuntimeError("the upload has ended")
+            try:
+                return self._chunks.put(chunk, timeout=0.2)
+            except queue.Full:
+                continue
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._count
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        size = len(view)
+        self._count += size
+        if not self._buffer and size >= CHUNK:
+            whole = size - size % CHUNK
+            for start in range(0, whole, CHUNK):
+                self._put(bytes(view[start : start + CHUNK]))
+            view = view[whole:]
+        self._buffer += view
+        while len(self._buffer) >= CHUNK:
+            self._put(bytes(self._buffer[:CHUNK]))
+            del self._buffer[:CHUNK]
+        return size
+
+    def close(self) -> None:
+        """Send the rest and wait until HDFS has all of it."""
+        if self.closed:
+            return
+        try:
+            if self._buffer:
+                self._put(bytes(self._buffer))
+            self._put(self._END)
+            self._thread.join()
+            if self.error is not None:
+                raise self.error
+        finally:
+            super().close()
+
+    def abort(self) -> None:
+        """End without the rest."""
+        if not self.closed:
+            try:
+                self._put(None)
+            except BaseException:  # noqa: BLE001 - it has ended by itself
+                pass
+            self._thread.join(self._client.seconds)
+            super().close()
