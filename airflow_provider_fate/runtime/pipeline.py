@@ -131,6 +131,8 @@ class Pipeline:
                 component = kind(context, self.job.parameters(spec.name, self.party))
                 outputs = self._run_component(component, spec.inputs, run)
                 if kind.keeps_outputs:
+                    for rows in outputs.data.values():
+                        rows.cache()
                     checkpoints.save(spec.name, outputs, self.engine)
                 self.progress.say(
                     f"{spec.name} ({spec.module}): done in {time.monotonic() - started:.1f} s{_shown(outputs.metrics)}"
