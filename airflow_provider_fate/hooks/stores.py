@@ -1,0 +1,36 @@
+"""The tables, models and jobs in the storage behind a connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_fate.hooks.storage import storage_hook
+from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.progress import job_directory
+from airflow_provider_fate.runtime.storage.models import ModelStore
+from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
+
+__all__ = ["ModelStore", "TableMeta", "TableStore", "job_status", "models", "tables"]
+
+
+def tables(conn_id: str) -> TableStore:
+    """The tables in the storage of connection ``conn_id``."""
+    return TableStore(storage_hook(conn_id).storage)
+
+
+def models(conn_id: str, party: Party) -> ModelStore:
+    """The models that ``party`` has in the storage of connection ``conn_id``."""
+    return ModelStore(storage_hook(conn_id).storage, party)
+
+
+def job_status(conn_id: str, job_id: str, party: Party) -> dict[str, Any] | None:
+    """What a party's application last said of its job, ``None`` where it said nothing.
+
+    :raises StorageError: it cannot be read
+    """
+    storage = storage_hook(conn_id).storage
+    path = f"{job_directory(job_id, party)}/status.json"
+    if not storage.exists(path):
+        return None
+    status = storage.read_json(path)
+    return status if isinstance(status, dict) else None

@@ -1,0 +1,151 @@
+"""What a source of rows is: Arrow batches with an id, an optional label and numbers, and the place of each row."""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_provider_fate.errors import ConfigError, DataError
+
+#: texts that stand for a missing number
+MISSING = (
+    "", "NA", "N/A", "na", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", "-NaN", "NULL", "Null", "null", "None", "none",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column is what.
+
+    :param names: every column of the source, in its order
+    :param id: name of the id column
+    :param label: name of the label column, ``None`` without one
+    """
+
+    names: tuple[str, ...]
+    id: str
+    label: str | None = None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return tuple(name for name in self.names if name not in (self.id, self.label))
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The columns as tables have them: id, label, features."""
+        return (self.id, *((self.label,) if self.label else ()), *self.features)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([(name, pa.string() if name == self.id else pa.float64()) for name in self.order])
+
+    @classmethod
+    def choose(
+        cls, names: Sequence[str], where: str, id_column: str | int | None, label_column: str | int | None
+    ) -> Columns:
+        """Check a header and find the id and the label in it.
+
+        :param where: the file or query, for messages
+        :param id_column: name or position; the first column by default
+        :param label_column: name or position; no label by default
+        :raises DataError: empty or repeated names
+        :raises ConfigError: a column that is not there
+        """
+        for position, name in enumerate(names, start=1):
+            if not name.strip():
+                raise DataError(f"{where}: column {position} of the header has no name")
+        repeated = {name: [i + 1 for i, n in enumerate(names) if n == name] for name in names if names.count(name) > 1}
+        if repeated:
+            shown = "; ".join(f"{name!r} at columns {', '.join(map(str, at))}" for name, at in repeated.items())
+            raise DataError(f"{where}: the header has the same name more than once: {shown}")
+        found = _find(names, where, "id_column", 0 if id_column is None else id_column)
+        label = None if label_column is None else _find(names, where, "label_column", label_column)
+        if label == found:
+            raise ConfigError("label_column", f"{label!r} is the id column as well; the label is a column of its own")
+        return cls(tuple(names), found, label)
+
+
+def _find(names: Sequence[str], where: str, argument: str, wanted: str | int) -> str:
+    if isinstance(wanted, int):
+        if not 0 <= wanted < len(names):
+            raise ConfigError(argument, f"{where} has columns 0 to {len(names) - 1}, not {wanted}")
+        return names[wanted]
+    if wanted in names:
+        return wanted
+    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    raise ConfigError(argument, f"{where} has no column {wanted!r}; {hint}its columns are: {shown}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one row stands, for messages.
+
+    :param text: e.g. ``guest.csv line 17``
+    :param id: its id, as the source has it
+    """
+
+    text: str
+    id: str
+
+
+class Source(ABC):
+    """Rows from somewhere, streamed: memory does not grow with their number."""
+
+    #: for messages and the table's description
+    description: str
+
+    @abstractmethod
+    def columns(self) -> Columns:
+        """Read as little as needed to know the columns."""
+
+    @abstractmethod
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows, with the schema of :meth:`columns`.
+
+        :raises DataError: naming file, line and column of the first row that is wrong
+        """
+
+    @abstractmethod
+    def places(self, rows: Sequence[int]) -> list[Place]:
+        """Where the rows with these numbers (counted from 0 over all batches) stand. May read all again."""
+
+
+def wrong_rows(batch: pa.RecordBatch, columns: Columns) -> bool:
+    """Whether a batch has an empty or broken id, an infinite number or a missing label."""
+    ids = batch.column(columns.id)
+    if pc.any(pc.match_substring(ids, "\n")).as_py():
+        return True
+    if ids.null_count or pc.any(pc.equal(pc.utf8_trim_whitespace(ids), "")).as_py():
+        return True
+    if columns.label is not None and (
+        batch.column(columns.label).null_count or pc.any(pc.is_nan(batch.column(columns.label))).as_py()
+    ):
+        return True
+    return any(pc.any(pc.is_inf(batch.column(name))).as_py() for name in columns.order[1:])
+
+
+def first_wrong(batch: pa.RecordBatch, columns: Columns) -> tuple[int, str, str] | None:
+    """Row number in the batch, column and problem of the first row that :func:`wrong_rows` objects to."""
+    found: list[tuple[int, str, str]] = []
+
+    def look(name: str, mask: pa.Array, problem: str) -> None:
+        at = pc.index(mask, True).as_py()
+        if at >= 0:
+            found.append((at, name, problem))
+
+    ids = batch.column(columns.id)
+    look(columns.id, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(ids), ""), True), "the id is empty")
+    look(columns.id, pc.fill_null(pc.match_substring(ids, "\n"), False), "the id has a line break in it")
+    for name in columns.order[1:]:
+        values = batch.column(name)
+        look(name, pc.fill_null(pc.is_inf(values), False), "is infinite; expected a finite number or a missing one")
+        if name == columns.label:
+            look(name, pc.fill_null(pc.is_nan(values), True), "the label is missing; expected a number")
+    return min(found, default=None)

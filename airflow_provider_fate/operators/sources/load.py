@@ -1,0 +1,112 @@
+"""From a source into a table: checked as it streams, written by another thread, whole or not at all."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+
+from airflow_provider_fate.errors import DataError
+from airflow_provider_fate.hooks.stores import TableMeta, TableStore
+from airflow_provider_fate.operators.sources.base import Source
+from airflow_provider_fate.operators.sources.ids import IdCheck
+
+_ROWS_PER_FILE = 500_000
+
+
+def load(
+    source: Source,
+    tables: TableStore,
+    namespace: str,
+    name: str,
+    *,
+    drop: bool = False,
+    partition: int = 1,
+    log: Callable[..., None],
+) -> TableMeta:
+    """Write the rows of ``source`` into a table.
+
+    :param drop: replace a table that exists
+    :param partition: into how many files each 500,000 rows go
+    :param log: told about rows every ten seconds
+    :raises DataError: a row is wrong, an id stands twice, there are no rows
+    :raises StorageError: the table cannot be written, or exists
+    """
+    columns = source.columns()
+    meta = TableMeta(
+        namespace=namespace,
+        name=name,
+        id_name=columns.id,
+        label_name=columns.label,
+        columns=[(field.name, str(field.type)) for field in columns.schema],
+        source=source.description,
+    )
+    rows_per_file = max(_ROWS_PER_FILE // partition, 1000)
+    with IdCheck() as ids, tables.writer(meta, drop=drop, rows_per_file=rows_per_file) as writer:
+
+        def write(batch: pa.RecordBatch) -> None:
+            for start in range(0, batch.num_rows, rows_per_file):
+                writer.write(batch.slice(start, rows_per_file))
+
+        for batch in written_behind(_told(source.batches(), log), write):
+            ids.add(batch.column(columns.id))
+        if ids.rows == 0:
+            raise DataError(f"{source.description}: has no rows")
+        _refuse_repeated(ids, source)
+    return meta
+
+
+def _refuse_repeated(ids: IdCheck, source: Source) -> None:
+    for pair in ids.repeated():
+        first, second = source.places(pair)
+        if first.id == second.id:
+            raise DataError(
+                f"{second.text}: the id {second.id!r} stands at {first.text} already; each id may occur once in a table"
+            )
+
+
+def written_behind(
+    batches: Iterator[pa.RecordBatch], write: Callable[[pa.RecordBatch], None]
+) -> Iterator[pa.RecordBatch]:
+    """Pass batches through while another thread writes them, a few at most behind.
+
+    An error of either side is raised here, after the writing thread has ended.
+    """
+    waiting: queue.Queue[pa.RecordBatch | None] = queue.Queue(maxsize=4)
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        while (batch := waiting.get()) is not None:
+            if failed:
+                continue
+            try:
+                write(batch)
+            except BaseException as error:  # noqa: BLE001 - raised in the other thread
+                failed.append(error)
+
+    thread = threading.Thread(target=work, name="fate-upload-writer", daemon=True)
+    thread.start()
+    try:
+        for batch in batches:
+            waiting.put(batch)
+            yield batch
+            if failed:
+                break
+    finally:
+        waiting.put(None)
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+def _told(batches: Iterator[pa.RecordBatch], log: Callable[..., None], every: float = 10.0) -> Iterator[pa.RecordBatch]:
+    rows, last = 0, time.monotonic()
+    for batch in batches:
+        rows += batch.num_rows
+        if time.monotonic() - last >= every:
+            log("%d rows so far", rows)
+            last = time.monotonic()
+        yield batch
