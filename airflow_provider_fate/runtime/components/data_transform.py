@@ -33,7 +33,6 @@ from airflow_provider_fate.runtime.components.base import Component, Outputs
 from airflow_provider_fate.runtime.data import Block, Model, Rows, Schema
 
 FORMAT = 1
-METHODS = ("min", "max", "mean", "designated")
 #: names in an error message or a summary
 NAMES_SHOWN = 10
 #: place of the table's label column, beside the places of its features
@@ -121,7 +120,6 @@ class DataTransform(Component):
             return Outputs(data={"data": rows})
         if "model" in models:
             return replace(self.predict(data, models["model"]), model=models["model"])
-        self._refuse_unsupported()
         layout, schema = self._fitted_layout(rows.schema)
         missing = self._numbers("missing_impute") if self.parameters.missing_fill else ()
         outliers = self._numbers("outlier_impute") if self.parameters.outlier_replace else ()
@@ -138,8 +136,8 @@ class DataTransform(Component):
                 "module": "DataTransform",
                 "features": list(schema.features),
                 "label_name": schema.label_name,
-                "label_type": str(self.parameters.label_type),
-                "data_type": str(self.parameters.data_type),
+                "label_type": self.parameters.label_type,
+                "data_type": self.parameters.data_type,
                 "missing_values": list(missing),
                 "missing_fill": fill,
                 "outlier_values": list(outliers),
@@ -170,18 +168,11 @@ class DataTransform(Component):
             raise ConfigError(self.ctx.name, f"takes one input table, got {', '.join(sorted(data)) or 'none'}")
         return next(iter(data.values()))
 
-    def _refuse_unsupported(self) -> None:
-        for name in ("input_format", "output_format"):
-            if str(getattr(self.parameters, name, "dense")).lower() != "dense":
-                raise ConfigError(f"{self.ctx.name}.{name}", "is known and not there yet but for 'dense'")
-        if getattr(self.parameters, "with_match_id", False):
-            raise ConfigError(f"{self.ctx.name}.with_match_id", "is known and not there yet; the id column matches")
-
     def _numbers(self, name: str) -> tuple[float, ...]:
         """The numbers in a list parameter. Text that is no number was read as missing at the upload."""
         given = getattr(self.parameters, name)
         numbers, text = [], []
-        for value in given if isinstance(given, (list, tuple)) else [] if given is None else [given]:
+        for value in given or ():
             try:
                 number = float(value)
             except (TypeError, ValueError):
@@ -195,10 +186,8 @@ class DataTransform(Component):
 
     def _replacements(self, parameter: str, designated: str, found: Measures, schema: Schema) -> dict[str, Any]:
         """The replacement of each feature: ``{"method": ..., "values": [...]}``."""
-        method = str(getattr(self.parameters, f"{parameter}_method") or "designated").lower()
+        method = getattr(self.parameters, f"{parameter}_method") or "designated"
         path = f"{self.ctx.name}.{parameter}_method"
-        if method not in METHODS:
-            raise ConfigError(path, f"{method!r} is not one of {', '.join(METHODS)}")
         if method == "designated":
             return {"method": method, "values": self._designated(designated, len(schema.features))}
         unusable = np.flatnonzero(found.usable == 0)
@@ -228,7 +217,7 @@ class DataTransform(Component):
     # -- columns -------------------------------------------------------------------------------------------------
 
     def _fitted_layout(self, schema: Schema) -> tuple[Layout, Schema]:
-        columns, label_name = _columns(schema), str(self.parameters.label_name)
+        columns, label_name = _columns(schema), self.parameters.label_name
         label = None
         if self.parameters.with_label:
             if label_name not in columns:
@@ -327,7 +316,7 @@ def _columns(schema: Schema) -> dict[str, int]:
 
 
 def _is_integer(kind: str) -> bool:
-    return kind.lower() in ("int", "int64", "long")
+    return kind in ("int", "int64", "long")
 
 
 def _list(names: Sequence[str]) -> str:

@@ -73,12 +73,13 @@ class Intersection(Component):
     """FATE's ``Intersection`` for one guest and any number of hosts."""
 
     module = "Intersection"
+    keeps_outputs = True
 
     def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
         """The rows in common, as the output ``data``; without ``data`` where this party is not to learn them.
 
         :raises DataError: no ids in common, an id that is empty or twice in this party's table
-        :raises ConfigError: the parties' settings differ, or a setting is not there yet
+        :raises ConfigError: the parties' settings differ
         """
         return self._run(data)
 
@@ -92,21 +93,9 @@ class Intersection(Component):
             return Outputs()
         if len(data) != 1:
             raise ConfigError(self.ctx.name, f"takes one input table, got {', '.join(sorted(data)) or 'none'}")
-        self._refuse_unsupported()
-        method = str(self.parameters.intersect_method).lower()
-        self.ctx.log(f"intersect_method {method}: " + METHOD_NOTES.get(method, METHOD_NOTES["ecdh"]))
+        self.ctx.log("intersect_method " + METHODS[self.parameters.intersect_method])
         (rows,) = data.values()
         return self._guest(rows) if role == "guest" else self._host(rows)
-
-    def _refuse_unsupported(self) -> None:
-        for name, allowed in ONLY.items():
-            value = getattr(self.parameters, name, allowed)
-            if value != allowed:
-                raise ConfigError(
-                    f"{self.ctx.name}.{name}", f"{value!r} is known and not there yet; expected {allowed!r}"
-                )
-        if getattr(self.parameters, "run_preprocess", False):
-            self.ctx.log("run_preprocess: left out, it only saves work before the rsa method")
 
     # -- guest ---------------------------------------------------------------------------------------------------
 
@@ -134,7 +123,7 @@ class Intersection(Component):
         mine_in_common = order[chosen]
         mine_in_common = mine_in_common[id_digests.order_of(digests[mine_in_common])]
         counts = even_counts(len(chosen), self._partitions(len(chosen)))
-        if getattr(self.parameters, "sync_intersect_ids", True):
+        if self.parameters.sync_intersect_ids:
             check = _check_value(digests[mine_in_common])
             for host in hosts:
                 federation.send(
@@ -148,14 +137,14 @@ class Intersection(Component):
 
     def _wait_for_hosts(self, hosts: Iterable[Party]) -> None:
         """Let every host end with its own clear error, not because this party ended first."""
-        if getattr(self.parameters, "sync_intersect_ids", True):
+        if self.parameters.sync_intersect_ids:
             for host in hosts:
                 self.ctx.federation.receive(host, "seen", boolean)
 
     def _cardinalities(self, found: dict[Party, int], own: int) -> Outputs:
         outputs = Outputs()
         for host, count in found.items():
-            if getattr(self.parameters, "sync_cardinality", False):
+            if self.parameters.sync_cardinality:
                 self.ctx.federation.send(host, "cardinality", count)
             suffix = "" if len(found) == 1 else f".{host}"
             _count_metrics(outputs, count, own, suffix)
@@ -183,12 +172,12 @@ class Intersection(Component):
         limit = min(len(digests), sizes[guest])
         if self.parameters.cardinality_only:
             outputs = Outputs()
-            if getattr(self.parameters, "sync_cardinality", False):
+            if self.parameters.sync_cardinality:
                 count = federation.receive(guest, "cardinality", Integer(0, limit))
                 _count_metrics(outputs, count, len(digests), "")
                 self.ctx.log(f"{count} of {len(digests)} rows in common; the rows themselves were not asked for")
             return outputs
-        if not getattr(self.parameters, "sync_intersect_ids", True):
+        if not self.parameters.sync_intersect_ids:
             self.ctx.log("sync_intersect_ids is false: this party does not learn which rows are in common")
             return Outputs()
 
@@ -233,9 +222,9 @@ class Intersection(Component):
         peers = list(peers)
         mine = {
             "version": VERSION,
-            "cardinality_only": bool(self.parameters.cardinality_only),
-            "sync_cardinality": bool(getattr(self.parameters, "sync_cardinality", False)),
-            "sync_intersect_ids": bool(getattr(self.parameters, "sync_intersect_ids", True)),
+            "cardinality_only": self.parameters.cardinality_only,
+            "sync_cardinality": self.parameters.sync_cardinality,
+            "sync_intersect_ids": self.parameters.sync_intersect_ids,
             "domain": self._domain().hex(),
         }
         self.ctx.federation.send(peers, "settings", {**mine, "rows": own})
@@ -263,7 +252,7 @@ class Intersection(Component):
 
     def _domain(self) -> bytes:
         """What keeps the hashes of this component of this job apart from all others; public, the same everywhere."""
-        salt = str(getattr(getattr(self.parameters, "ecdh_params", None), "salt", "") or "")
+        salt = self.parameters.ecdh_params.salt
         parts = ["airflow-provider-fate intersection", str(VERSION), self.ctx.name, str(self.ctx.seed), salt]
         text = b"".join(len(part.encode()).to_bytes(8, "big") + part.encode() for part in parts)
         return hashlib.sha256(text).digest()
@@ -331,7 +320,7 @@ class Intersection(Component):
         targets = np.full(rows.count, -1, np.int64)
         targets[chosen] = np.arange(len(chosen))
         common = rows.rearrange(np.split(targets, np.cumsum(rows.counts)[:-1]), counts)
-        if getattr(self.parameters, "only_output_key", False):
+        if self.parameters.only_output_key:
             schema = type(rows.schema)(rows.schema.id_name, ())
             common = common.transform(_ids_only, schema)
         outputs = Outputs(data={"data": common})
@@ -341,21 +330,11 @@ class Intersection(Component):
 
 
 _BY_CURVE = "elliptic curve Diffie-Hellman on Curve25519"
-METHOD_NOTES = {
-    "ecdh": _BY_CURVE,
-    "rsa": f"carried out as {_BY_CURVE}, which gives the same rows with less work and no key to keep",
-    "dh": f"carried out as {_BY_CURVE}, which is the same protocol in a faster group",
-    "raw": f"carried out as {_BY_CURVE}; raw would show every id to the peer",
-}
-
-#: FATE's settings of which one value is carried out
-ONLY: dict[str, Any] = {
-    "join_method": "inner_join",
-    "run_cache": False,
-    "repeated_id_process": False,
-    "with_sample_id": False,
-    "new_sample_id": False,
-    "allow_info_share": False,
+METHODS = {
+    "ecdh": f"ecdh: {_BY_CURVE}",
+    "rsa": f"rsa: carried out as {_BY_CURVE}, which gives the same rows with less work",
+    "dh": f"dh: carried out as {_BY_CURVE}, which is the same protocol in a faster group",
+    "raw": f"raw: carried out as {_BY_CURVE}; raw would show ids to the peer",
 }
 
 
