@@ -47,6 +47,14 @@ class Transport(ABC):
     def flush(self, timeout: float) -> None:
         """Wait until all that was sent is accepted durably. :raises TransportError: not within ``timeout`` seconds."""
 
+    @property
+    def description(self) -> str:
+        """Over what messages travel, for errors and logs; without a secret."""
+        return type(self).__name__
+
+    def check(self) -> None:
+        """Say what went wrong in the background. :raises TransportError: nothing more is delivered, and why."""
+
     @abstractmethod
     def close(self, *, remove: bool) -> None:
         """Disconnect; with ``remove``, delete this party's own queues or files of the job as well. Never raises."""
@@ -79,6 +87,7 @@ class Federation(ABC):
         """Send ``value`` under ``tag``; each (sender, receiver, tag) is used once in a component.
 
         :raises TransportError: the transport cannot take it
+        :raises PeerError: a peer failed or came back, as for :meth:`receive`
         """
 
     @abstractmethod

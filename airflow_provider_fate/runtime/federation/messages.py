@@ -24,8 +24,6 @@ PROTOCOL = 1
 MAX_TAG = 512
 #: the longest reason that is sent with an abort, in characters
 MAX_REASON = 4000
-#: the room that the header of a :class:`Data` message may take in a body, in bytes
-DATA_HEADER = 4096
 
 _MAGIC = b"FATE"
 _START = len(_MAGIC) + 4
@@ -50,11 +48,12 @@ class Message(Struct, tag_field="kind", kw_only=True):
 
 
 class Hello(Message, tag="hello"):
-    """"Here I am, and this is whom I see." Sent at a rendezvous until all see the same.
+    """ "Here I am, and this is whom I see." Sent at a rendezvous until all see the same.
 
     :param protocol: see :data:`PROTOCOL`
     :param nonce: of the sender's try of its task
     :param run: the nonce and a part that is new for each rendezvous
+    :param number: counts the hellos of one run, as what they say changes
     :param view: the run of each party that the sender knows, its own among them
     :param parties: the parties of the job as the sender's conf has them
     :param digest: of all of the conf that every party must agree on
@@ -65,6 +64,7 @@ class Hello(Message, tag="hello"):
     protocol: Count
     nonce: Name
     run: Run
+    number: Count = 0
     view: dict[Name, Run] = {}
     parties: list[Name] = []
     digest: bytes = b""
@@ -115,10 +115,12 @@ class Abort(Message, tag="abort"):
 class Bye(Message, tag="bye"):
     """The sender is done with the job.
 
+    :param sent: as in :class:`Alive`
     :param left: it is not waiting for the receiver's bye, and nothing more can be sent to it
     """
 
     session: Session
+    sent: Count = 0
     left: bool = False
 
 

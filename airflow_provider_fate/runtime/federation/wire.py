@@ -32,7 +32,9 @@ _ALIGN = 16
 _PADDING = bytes(_ALIGN)
 _ARRAY, _BYTES, _BIG_INT, _BIG_INTS = 1, 2, 3, 4
 _SCALARS = frozenset({type(None), bool, float, str})
-_DTYPES = frozenset({"|b1", "|i1", "|u1", *(f"<{kind}{size}" for kind in "iu" for size in (2, 4, 8)), "<f2", "<f4", "<f8"})
+_DTYPES = frozenset(
+    {"|b1", "|i1", "|u1", *(f"<{kind}{size}" for kind in "iu" for size in (2, 4, 8)), "<f2", "<f4", "<f8"}
+)
 _MAX_AXES = 32
 
 Buffer = bytes | bytearray | memoryview

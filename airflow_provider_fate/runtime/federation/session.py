@@ -1,0 +1,655 @@
+"""The session of one party with all the others: rendezvous, values exactly once, signs of life, abort, goodbye."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from airflow_provider_fate.errors import (
+    ConfigError,
+    FateError,
+    PeerFailed,
+    PeerRestarted,
+    PeerTimeout,
+    ProtocolError,
+    TransportError,
+)
+from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.federation import wire
+from airflow_provider_fate.runtime.federation.base import Federation, Transport
+from airflow_provider_fate.runtime.federation.checks import Check
+from airflow_provider_fate.runtime.federation.inbox import Limits
+from airflow_provider_fate.runtime.federation.messages import (
+    MAX_REASON,
+    MAX_TAG,
+    PROTOCOL,
+    Abort,
+    Alive,
+    Bye,
+    Data,
+    Hello,
+    check_job_id,
+    nonce_time,
+    pack,
+    printable,
+    unpack,
+)
+from airflow_provider_fate.runtime.federation.rendezvous import (
+    Peer,
+    common_checkpoints,
+    conf_digests,
+    difference,
+    session_id,
+)
+
+_log = logging.getLogger(__name__)
+
+_HEARTBEAT = 5.0  # seconds at most between two signs of life
+_FIRST_HELLO, _LAST_HELLO = 1.0, 30.0  # seconds between the first two hellos, and the last ones
+_GOODBYE = 3.0  # seconds for the last messages to be accepted
+_LOST = 60.0  # seconds after which a value that was sent and has not come is lost
+_STILL = 60.0  # seconds between two lines that say whom we wait for
+
+
+class Session:
+    """One party's part in one job over a transport.
+
+    :param nonce: of this try of the task (:func:`.messages.new_nonce`)
+    :param wait_seconds: how long a peer may give no sign of life while it is waited for
+    :param common: what all parties must agree on, by path
+    :param log: one line for the person who reads the task's log
+    :param limits: bounds on what peers can make this party keep
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        job_id: str,
+        me: Party,
+        parties: Iterable[Party],
+        nonce: str,
+        wait_seconds: float,
+        common: Mapping[str, Any],
+        log: Callable[[str], None] = lambda text: None,
+        *,
+        limits: Limits | None = None,
+    ) -> None:
+        self.transport = transport
+        self.job_id = check_job_id(job_id)
+        self.me = me
+        self.parties = tuple(parties)
+        if me not in self.parties or len(set(self.parties)) != len(self.parties):
+            raise ConfigError("role", f"{me} must be one of the parties, each once: {', '.join(map(str, parties))}")
+        if not nonce or len(nonce) > 128:
+            raise ConfigError("nonce", "expected 1 to 128 characters")
+        self.nonce = nonce
+        self.wait_seconds = wait_seconds
+        self.log = log
+        self.limits = limits or Limits()
+        self._began = nonce_time(nonce) or time.time()
+        self._digest, self._digests = conf_digests(common)
+        self._lock = threading.Condition(threading.RLock())
+        self._peers = {str(party): Peer(party, self.limits) for party in self.parties if party != me}
+        self._heartbeat = min(_HEARTBEAT, wait_seconds / 4)
+        self._beat_due = 0.0
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+        self._run = ""
+        self._hello_number = 0
+        self._hello_pause = _FIRST_HELLO
+        self._checkpoints: list[str] = []
+        self._view: dict[str, str] = {}
+        self._session: str | None = None
+        self._met = False
+        self._fatal: FateError | None = None
+        self._send_lock = threading.Lock()
+
+    # -- rendezvous
+
+    def meet(self, checkpoints: Sequence[str] = ()) -> list[str]:
+        """Wait until all parties are here with the same conf; may be called again after :class:`PeerRestarted`.
+
+        :param checkpoints: what this party can go on from
+        :returns: those that every party holds, in the order of the first party
+        :raises PeerTimeout: who never came
+        :raises PeerFailed: a peer ended, with its reason
+        :raises ConfigError: what differs between the parties' confs
+        :raises ProtocolError: a peer speaks another version, or something that is no protocol at all
+        """
+        self._begin(list(checkpoints))
+        if self._thread is None:
+            self.transport.open(self.job_id, self.me, [peer.party for peer in self._peers.values()], self._deliver)
+            self._thread = threading.Thread(target=self._background, name=f"federation-{self.me}", daemon=True)
+            self._thread.start()
+        if self._peers:
+            self.log(f"waiting for {', '.join(self._peers)} (messages over {self.transport.description})")
+        with self._lock:
+            self._wait_for(self._all_agree, [], "", self._not_come)
+            self._met = True
+            hellos = {name: peer.hello for name, peer in self._peers.items()}
+        lists = [self._checkpoints if party == self.me else hellos[str(party)].checkpoints for party in self.parties]
+        common = common_checkpoints(lists)
+        if self._peers:
+            _log.info("session %s of job %s: %s", self._session, self.job_id, ", ".join(map(str, self.parties)))
+        return common
+
+    def _begin(self, checkpoints: list[str]) -> None:
+        with self._lock:
+            if self._stopped:
+                raise RuntimeError("the session has ended")
+            self._run = f"{self.nonce}.{secrets.token_hex(8)}"
+            self._checkpoints = checkpoints
+            self._hello_pause = _FIRST_HELLO
+            self._met = False
+            self._fatal = None
+            for peer in self._peers.values():
+                peer.reset()
+            self._see()
+
+    def _see(self) -> None:
+        """Take in whom we know now, and tell everybody."""
+        view = {str(self.me): self._run}
+        view |= {name: peer.hello.run for name, peer in self._peers.items() if peer.hello is not None}
+        self._view = view
+        self._session = session_id(self.job_id, view) if len(view) == len(self.parties) else None
+        self._hello_number += 1
+        now = time.monotonic()
+        for peer in self._peers.values():
+            peer.hello_due = now
+        self._lock.notify_all()
+
+    def _all_agree(self) -> bool:
+        return self._session is not None and all(
+            peer.hello is not None and peer.hello.view == self._view for peer in self._peers.values()
+        )
+
+    def _hello(self, to: str, *, brief: bool = False) -> Hello:
+        return Hello(
+            job=self.job_id,
+            sender=str(self.me),
+            receiver=to,
+            protocol=PROTOCOL,
+            nonce=self.nonce,
+            run=self._run,
+            number=self._hello_number,
+            view=dict(self._view),
+            parties=[str(party) for party in self.parties],
+            digest=self._digest,
+            digests={} if brief else self._digests,
+            checkpoints=self._checkpoints,
+        )
+
+    def _not_come(self, peer: Peer, seconds: float) -> PeerTimeout:
+        name = str(peer.party)
+        if peer.here:
+            return self._silent(peer, seconds, "the rendezvous")
+        words = f" The last that was heard of it: {peer.last_words}." if peer.last_words else ""
+        return PeerTimeout(
+            name,
+            f"{name} has not come to job {self.job_id} within {seconds:.0f} s (messages over "
+            f"{self.transport.description}).{words} Is its task running, for the same job id, and do its "
+            "connection and ours lead to the same place?",
+        )
+
+    def _silent(self, peer: Peer, seconds: float, what: str) -> PeerTimeout:
+        name = str(peer.party)
+        words = f" The last that was heard of it: {peer.last_words}." if peer.last_words else ""
+        return PeerTimeout(
+            name,
+            f"{name} has given no sign of life for {seconds:.0f} s, while {self.me} waited for {what} (job "
+            f"{self.job_id}, messages over {self.transport.description}).{words} Look at the log of its task, and "
+            "whether its Spark application still runs.",
+        )
+
+    # -- values
+
+    def federation(self) -> Federation:
+        """What components use to send and receive; valid until the next :meth:`meet`."""
+        with self._lock:
+            if not self._met or self._session is None:
+                raise RuntimeError("meet() comes first")
+            return _SessionFederation(self, self._session, "")
+
+    def check(self) -> None:
+        """Raise what has happened to the session in the background, if anything; never waits."""
+        with self._lock:
+            self._raise_pending()
+
+    def send(self, session: str, to: Sequence[Party], tag: str, value: Any) -> None:
+        """Encode once, send to each."""
+        if not tag or len(tag) > MAX_TAG:
+            raise ValueError(f"a tag has 1 to {MAX_TAG} characters: {tag[:80]!r}")
+        peers = [self._peer(party) for party in to]
+        try:
+            buffers = wire.encode(value)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{tag}: {error}") from None
+        size = wire.size(buffers)
+        if size > self.limits.value:
+            raise ValueError(f"{tag}: the value has {size} bytes, at most {self.limits.value} are sent")
+        for peer in peers:
+            self._send_value(session, peer, tag, buffers, size)
+
+    def _send_value(self, session: str, peer: Peer, tag: str, buffers: list[wire.Buffer], size: int) -> None:
+        # One value at a time, so that the signs of life in between tell truly what was sent before them.
+        with self._send_lock:
+            self._current(session)
+            header = Data(
+                job=self.job_id,
+                sender=str(self.me),
+                receiver=str(peer.party),
+                session=session,
+                tag=tag,
+                sequence=peer.sent,
+                chunk=self.limits.chunks,
+                chunks=self.limits.chunks,
+                size=size,
+            )
+            room = self.transport.max_body - len(pack(header)) - 16
+            if room < 1:
+                raise TransportError(f"messages of {self.transport.max_body} bytes are too small")
+            header.chunks = -(-size // room)
+            if header.chunks > self.limits.chunks:
+                raise ValueError(f"{tag}: {size} bytes make {header.chunks} messages, at most {self.limits.chunks}")
+            pieces = _pieces(buffers, -(-size // header.chunks))
+            for header.chunk, piece in enumerate(pieces):
+                if header.chunk:
+                    self._current(session)
+                self.transport.send(peer.party, pack(header, piece))
+            with self._lock:
+                peer.sent += 1
+
+    def receive(self, session: str, sender: Party, tag: str, check: Check) -> Any:
+        """The value of ``tag``, when it is here and passes ``check``."""
+        peer = self._peer(sender)
+        with self._lock:
+            self._current(session)
+            if peer.inbox.taken(tag):
+                raise RuntimeError(f"{tag} of {sender} has been received before")
+            encoded = self._wait_for(
+                lambda: peer.inbox.take(tag), [peer], tag, lambda peer, seconds: self._silent(peer, seconds, repr(tag))
+            )
+        try:
+            value = wire.decode(encoded)
+            check(value)
+        except ValueError as error:
+            raise ProtocolError(str(sender), f"{tag!r} of {sender} is not what was expected: {error}") from None
+        return value
+
+    def _peer(self, party: Party) -> Peer:
+        peer = self._peers.get(str(party))
+        if peer is None:
+            raise ValueError(f"{party} is not another party of this job: {', '.join(self._peers)}")
+        return peer
+
+    def _current(self, session: str) -> None:
+        with self._lock:
+            self._raise_pending()
+            if self._stopped or not self._met or session != self._session:
+                raise RuntimeError("this federation belongs to a session that has ended")
+
+    # -- waiting
+
+    def _raise_pending(self) -> None:
+        """Raise the error that ends what the session is doing. The lock is held."""
+        if self._fatal is not None:
+            raise self._fatal
+        for peer in self._peers.values():
+            if peer.failed is not None:
+                raise peer.failed
+        for peer in self._peers.values():
+            if peer.restarted is not None:
+                raise peer.restarted
+        self.transport.check()
+
+    def _wait_for(
+        self,
+        ready: Callable[[], Any],
+        peers: list[Peer],
+        tag: str,
+        timeout: Callable[[Peer, float], PeerTimeout],
+    ) -> Any:
+        """Wait until ``ready`` gives something. The lock is held.
+
+        :param peers: who is waited for; at a rendezvous, all who have not answered yet
+        """
+        began = time.monotonic()
+        patience = min(self.wait_seconds, 3 * self._heartbeat)
+        still = began + _STILL
+        while True:
+            self._raise_pending()
+            if (result := ready()) is not None and result is not False:
+                return result
+            now = time.monotonic()
+            wake = min(now + 1.0, still)
+            for peer in peers or self._missing():
+                # Who was silent before is given some heartbeats' time: we may have been asleep ourselves.
+                due = max(peer.heard_at + self.wait_seconds, began + (patience if self._met else self.wait_seconds))
+                if now >= due:
+                    raise timeout(peer, now - max(began - (self.wait_seconds if self._met else 0), peer.heard_at))
+                wake = min(wake, due)
+                if tag:
+                    self._raise_if_gone(peer, tag)
+            if now >= still:
+                names = ", ".join(str(peer.party) for peer in peers or self._missing())
+                self.log(f"still waiting for {names}{f': {tag}' if tag else ''} ({now - began:.0f} s)")
+                still = now + _STILL
+            self._lock.wait(max(0.001, wake - now))
+
+    def _missing(self) -> list[Peer]:
+        absent = [peer for peer in self._peers.values() if not peer.here]
+        return absent or [peer for peer in self._peers.values() if peer.hello.view != self._view]
+
+    def _raise_if_gone(self, peer: Peer, tag: str) -> None:
+        if peer.bye and not peer.inbox.behind:
+            raise ProtocolError(str(peer.party), f"{peer.party} has finished the job without sending {tag!r}")
+        lost = peer.inbox.lost(min(_LOST, self.wait_seconds))
+        if lost is not None:
+            raise ProtocolError(
+                str(peer.party),
+                f"value {lost} of {peer.party} was sent and has not come, while {self.me} waited for {tag!r}; was "
+                f"something deleted at {self.transport.description}?",
+            )
+
+    # -- arrivals (in the transport's thread)
+
+    def _deliver(self, body: bytes) -> None:
+        try:
+            message, payload = unpack(body)
+        except ValueError as error:
+            self._fail(ProtocolError("?", f"a message over {self.transport.description} is not understood: {error}"))
+            return
+        peer = self._peers.get(message.sender)
+        sender = printable(message.sender, 80)
+        if message.job != self.job_id or message.receiver != str(self.me) or peer is None:
+            self._fail(
+                ProtocolError(
+                    sender,
+                    f"a message from {sender} to {printable(message.receiver, 80)} of job "
+                    f"{printable(message.job, 130)} came to {self.me} of job {self.job_id}",
+                )
+            )
+            return
+        with self._lock:
+            peer.heard()
+            try:
+                match message:
+                    case Data():
+                        self._on_data(peer, message, payload)
+                    case Alive():
+                        if message.session == self._session:
+                            peer.inbox.expect(message.sent)
+                    case Hello():
+                        self._on_hello(peer, message)
+                    case Abort():
+                        self._on_abort(peer, message)
+                    case Bye():
+                        self._on_bye(peer, message)
+            except ValueError as error:
+                self._fail(ProtocolError(str(peer.party), f"{peer.party} broke the protocol: {error}"))
+            except Exception as error:  # a hostile message must not end the transport's thread
+                _log.exception("a message of %s could not be handled", peer.party)
+                self._fail(ProtocolError(str(peer.party), f"{peer.party} broke the protocol: {type(error).__name__}"))
+
+    def _fail(self, error: FateError) -> None:
+        with self._lock:
+            if self._fatal is None:
+                self._fatal = error
+            self._lock.notify_all()
+
+    def _on_data(self, peer: Peer, message: Data, payload: memoryview) -> None:
+        if message.session != self._session or peer.restarted is not None:
+            _log.debug("a piece of %r from %s is of another session", message.tag, peer.party)
+        elif peer.inbox.add(message, payload):
+            self._lock.notify_all()
+
+    def _on_hello(self, peer: Peer, hello: Hello) -> None:
+        if hello.run in peer.old_runs:
+            return
+        if not hello.run.startswith(hello.nonce + "."):
+            raise ValueError("its hello contradicts itself")
+        if peer.hello is not None and hello.run == peer.hello.run:
+            self._on_same_run(peer, hello)
+            return
+        if peer.hello is not None:
+            peer.old_runs.add(peer.hello.run)
+        peer.hello = hello
+        peer.failed = None
+        if self._met:
+            if peer.restarted is None:
+                self.log(f"{peer.party} has come back; meeting again")
+            peer.restarted = PeerRestarted(str(peer.party), f"{peer.party} came back with a new run of the job")
+            self._lock.notify_all()
+            return
+        peer.here = False
+        self._see()
+        self._answered(peer)
+
+    def _on_same_run(self, peer: Peer, hello: Hello) -> None:
+        if hello.number > peer.hello.number:
+            peer.hello = hello
+        if not self._met:
+            if hello.view.get(str(self.me)) != self._run:
+                peer.hello_due = min(peer.hello_due, time.monotonic())
+            self._answered(peer)
+            self._lock.notify_all()
+        elif peer.restarted is None and hello.view != self._view:
+            # It is still on its way into the session, perhaps because it missed our last hello.
+            peer.hello_due = min(peer.hello_due, time.monotonic() + 0.5)
+            self._lock.notify_all()
+
+    def _answered(self, peer: Peer) -> None:
+        """Once a peer has answered this very run, it is here, and what its conf says counts."""
+        if peer.here or not peer.knows(self.me, self._run):
+            return
+        peer.here = True
+        problem = difference(self.me, self._hello(str(peer.party)), peer.party, peer.hello)
+        if problem is not None:
+            self._fail(problem)
+        else:
+            self.log(f"{peer.party} is here")
+
+    def _on_abort(self, peer: Peer, abort: Abort) -> None:
+        reason = printable(abort.reason) or "no reason given"
+        if peer.bye or (peer.hello is not None and peer.hello.nonce != abort.nonce and peer.restarted is not None):
+            return
+        if peer.concerns(abort, self.me, self.nonce, self._began):
+            if peer.failed is None:
+                peer.failed = PeerFailed(str(peer.party), f"{peer.party} ended: {reason}")
+        else:
+            peer.last_words = f"an earlier run of it ended: {reason}"
+            _log.info("%s: %s", peer.party, peer.last_words)
+        self._lock.notify_all()
+
+    def _on_bye(self, peer: Peer, bye: Bye) -> None:
+        if bye.session == self._session:
+            peer.inbox.expect(bye.sent)
+            peer.bye = True
+            peer.left = peer.left or bye.left
+            self._lock.notify_all()
+
+    # -- hellos and signs of life (in a thread of the session)
+
+    def _background(self) -> None:
+        try:
+            while True:
+                with self._lock:
+                    if self._stopped:
+                        return
+                    due = self._due()
+                    if not due:
+                        continue
+                for party, body in due:
+                    self.transport.send(party, body)
+        except TransportError as error:
+            self._fail(error)
+        except Exception as error:
+            _log.exception("signs of life cannot be sent")
+            self._fail(TransportError(f"signs of life cannot be sent: {type(error).__name__}"))
+
+    def _due(self) -> list[tuple[Party, bytes]]:
+        """The messages that it is time for; waits a while where there are none. The lock is held."""
+        now = time.monotonic()
+        due: list[tuple[Party, bytes]] = []
+        for name, peer in self._peers.items():
+            if peer.hello_due <= now:
+                due.append((peer.party, self._packed_hello(name)))
+                again = not self._met and not (peer.hello is not None and peer.hello.view == self._view)
+                peer.hello_due = now + self._hello_pause if again else float("inf")
+        if due and not self._met:
+            self._hello_pause = min(2 * self._hello_pause, _LAST_HELLO)
+        if self._beat_due <= now:
+            self._beat_due = now + self._heartbeat
+            for name, peer in self._peers.items():
+                if not (peer.left or peer.said_bye):
+                    alive = Alive(
+                        job=self.job_id,
+                        sender=str(self.me),
+                        receiver=name,
+                        session=self._session or "",
+                        sent=peer.sent,
+                    )
+                    due.append((peer.party, pack(alive)))
+        if not due:
+            wake = min([self._beat_due, *(peer.hello_due for peer in self._peers.values())])
+            self._lock.wait(max(0.0, wake - now))
+        return due
+
+    def _packed_hello(self, to: str) -> bytes:
+        body = pack(self._hello(to))
+        if len(body) > self.transport.max_body:
+            body = pack(self._hello(to, brief=True))
+        if len(body) > self.transport.max_body:
+            raise TransportError(
+                f"messages of at most {self.transport.max_body} bytes are too small for the rendezvous, which needs "
+                f"{len(body)}; allow larger ones in the connection"
+            )
+        return body
+
+    # -- the end
+
+    def abort(self, reason: str) -> None:
+        """Tell all the peers that this party ends, and why; they fail at once. Never raises; at most some seconds."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._stopped = True
+            self._lock.notify_all()
+            messages = [
+                (
+                    peer.party,
+                    Abort(
+                        job=self.job_id,
+                        sender=str(self.me),
+                        receiver=name,
+                        nonce=self.nonce,
+                        target=peer.hello.nonce if peer.knows(self.me, self.nonce) else "",
+                        reason=printable(reason, MAX_REASON),
+                        sent_at=time.time(),
+                    ),
+                )
+                for name, peer in self._peers.items()
+                if not peer.left
+            ]
+        if self._thread is None:
+            return
+        sender = threading.Thread(target=self._send_last, args=(messages,), daemon=True)
+        sender.start()
+        sender.join(2 * _GOODBYE)  # a broker that is away must not keep a failed task
+        self.transport.close(remove=True)
+
+    def _send_last(self, messages: list[tuple[Party, Any]]) -> None:
+        try:
+            for party, message in messages:
+                self.transport.send(party, pack(message))
+            self.transport.flush(_GOODBYE)
+        except TransportError as error:
+            _log.warning("the other parties could not be told: %s", error)
+
+    def finish(self, wait: float | None = None) -> None:
+        """Say bye, wait until all the others do, and remove this party's queues or files.
+
+        A job is done when it is done at every party: one that fails meanwhile ends this one too.
+
+        :param wait: seconds to wait at most, ``wait_seconds`` by default; then this party leaves without an error
+        :raises PeerFailed: a peer ended, with its reason
+        :raises PeerRestarted: a peer came back; meet again
+        """
+        with self._lock:
+            if not self._met or self._stopped:
+                raise RuntimeError("meet() comes first")
+            self._raise_pending()
+            for peer in self._peers.values():
+                peer.said_bye = True
+        self._say_bye(left=False)
+        end = time.monotonic() + (self.wait_seconds if wait is None else wait)
+        with self._lock:
+            while waiting := [name for name, peer in self._peers.items() if not peer.bye]:
+                self._raise_pending()
+                now = time.monotonic()
+                silent = all(self._peers[name].heard_at + self.wait_seconds < now for name in waiting)
+                if now >= end or silent:
+                    self.log(f"not waiting any longer for {', '.join(waiting)}, which have not finished yet")
+                    break
+                self._lock.wait(min(1.0, end - now))
+            self._stopped = True
+            self._lock.notify_all()
+        if waiting:
+            self._say_bye(left=True)
+        self.transport.close(remove=True)
+
+    def _say_bye(self, *, left: bool) -> None:
+        for name, peer in self._peers.items():
+            if not peer.left and not (left and peer.bye):
+                bye = Bye(
+                    job=self.job_id,
+                    sender=str(self.me),
+                    receiver=name,
+                    session=self._session or "",
+                    sent=peer.sent,
+                    left=left,
+                )
+                self.transport.send(peer.party, pack(bye))
+        self.transport.flush(max(_GOODBYE, self.wait_seconds))
+
+
+def _pieces(buffers: list[wire.Buffer], length: int) -> Iterable[list[memoryview]]:
+    """Cut the concatenation of buffers into pieces of ``length`` bytes, the last may be shorter; nothing is copied."""
+    piece: list[memoryview] = []
+    room = length
+    for buffer in buffers:
+        view = memoryview(buffer)
+        while len(view):
+            part, view = view[:room], view[room:]
+            piece.append(part)
+            room -= len(part)
+            if not room:
+                yield piece
+                piece, room = [], length
+    if piece:
+        yield piece
+
+
+class _SessionFederation(Federation):
+    """A session's values, with a scope in front of every tag."""
+
+    def __init__(self, session: Session, session_id: str, scope: str) -> None:
+        self._session = session
+        self._id = session_id
+        self._scope = scope
+        self.me = session.me
+        self.parties = session.parties
+
+    def send(self, to: Party | Iterable[Party], tag: str, value: Any) -> None:
+        parties = [to] if isinstance(to, Party) else list(to)
+        self._session.send(self._id, parties, self._scope + tag, value)
+
+    def receive(self, sender: Party, tag: str, check: Check) -> Any:
+        return self._session.receive(self._id, sender, self._scope + tag, check)
+
+    def scoped(self, scope: str) -> Federation:
+        return _SessionFederation(self._session, self._id, f"{self._scope}{scope}/")
