@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
+from tests.servers.airflow import Airflow
 from tests.servers.hdfs import HDFS
 from tests.servers.rabbitmq import RabbitMQNode
 from tests.servers.spark import SparkStandalone
@@ -39,3 +42,21 @@ def spark_standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark
     """A Spark standalone master with one worker, roomy enough for three parties at once."""
     with SparkStandalone(tmp_path_factory.mktemp("spark")) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def airflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    """The session's Airflow. Add DAGs of your own with ``add_dags()`` and connections with ``set_connection()``."""
+    with Airflow(tmp_path_factory.mktemp("airflow")) as server:
+        yield server
+
+
+@pytest.fixture
+def start_airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Airflow]]:
+    """Starts another Airflow for one test, with the arguments of :class:`Airflow` but the directory."""
+    with ExitStack() as stack:
+
+        def start(*args: Any, **kwargs: Any) -> Airflow:
+            return stack.enter_context(Airflow(tmp_path_factory.mktemp("airflow"), *args, **kwargs))
+
+        yield start
