@@ -1,0 +1,373 @@
+"""Inner products under BFV (Fan and Vercauteren 2012, Brakerski 2012) with coefficient packing, on Microsoft SEAL.
+
+A vector d of up to N values is the polynomial sum d_i X^i. A column x is sum x_i X^(stride-1-i), so that the
+coefficient stride-1 of the product, modulo X^N + 1, is the inner product of both. Where a batch is short, the columns
+f = 0, 1, ... of one polynomial stand ``stride`` apart: column f's product then is coefficient f*stride + stride-1, and
+no product of d with another column reaches it, as |i - j| < stride for all pairs of rows.
+
+Parameters are fixed and never taken from a peer: N = 8192, 162 bits of ciphertext modulus (217 with the key prime,
+218 allowed for 128-bit security by the Homomorphic Encryption Standard of 2018), plaintexts modulo t = 2^48.
+
+Noise and what the key holder can see of it. A fresh encryption has noise below 2^14 (ternary secrets, errors below 21,
+divided by the key prime, plus rounding). :mod:`.fixed_point` keeps sum |x_i| * max |d_i| below 2^47 and |d_i| may be at
+least 2^12, so inner products multiply noise by at most 2^35: below 2^52 for up to 8 parties. Before a result leaves,
+:meth:`Bfv.finish` adds a fresh public-key encryption of a polynomial uniform modulo t (the mask), and a flood: a
+polynomial uniform in [0, q_1 * 2^44), that is 98 bits. The sum of both hides all of the computation: plaintext
+perfectly, c1 by the hardness of ring-LWE for the fresh encryption, noise statistically, 2^-46 a coefficient (the
+standard circuit-privacy argument of Gentry 2009, section 21.1). The noise is then below 2^99 and decryption is right
+below 2^113, so it never fails. One modulus switch, which needs no secret, makes the result smaller.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import struct
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import tenseal.sealapi as seal
+
+from airflow_provider_fate.errors import CryptoError
+from airflow_provider_fate.runtime.crypto.scheme import SecretKey, Slots, VectorScheme
+
+N = 8192
+PLAIN_BITS = 48
+PRIME_BITS = (54, 54, 54, 55)
+#: bits of the flood above its first prime
+FLOOD_BITS = 44
+#: SEAL's header (magic, header size, version, compression, reserved, total size)
+HEADER = struct.Struct("<HBBBBHQ")
+MAGIC = 0xA15E
+#: a fresh ciphertext and a public key as SEAL saves them: at most the plain numbers and some headers
+MAX_CIPHERTEXT = 2 * 3 * N * 8 + 1024
+MAX_PUBLIC = 2 * 4 * N * 8 + 1024
+LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True)
+class _Seal:
+    """SEAL's objects for the fixed parameters."""
+
+    context: Any
+    evaluator: Any
+    primes: tuple[int, ...]
+    top: list[int]
+    sent: list[int]
+    version: tuple[int, int]
+
+
+@lru_cache(maxsize=1)
+def _seal() -> _Seal:
+    parameters = seal.EncryptionParameters(seal.SCHEME_TYPE.BFV)
+    parameters.set_poly_modulus_degree(N)
+    parameters.set_coeff_modulus(seal.CoeffModulus.Create(N, list(PRIME_BITS)))
+    parameters.set_plain_modulus(1 << PLAIN_BITS)
+    context = seal.SEALContext(parameters, True, seal.SEC_LEVEL_TYPE.TC128)
+    if not context.parameters_set():
+        raise CryptoError(f"this build of SEAL refuses the BFV parameters: {context.parameters_error_message()}")
+    top = context.first_parms_id()
+    primes = tuple(int(prime.value()) for prime in parameters.coeff_modulus())[:-1]
+    sent = context.get_context_data(top).next_context_data().parms_id()
+    header = HEADER.unpack_from(_save(seal.Plaintext("1")))
+    return _Seal(context, seal.Evaluator(context), primes, top, sent, (header[2], header[3]))
+
+
+# --- SEAL reads and writes files only: one in memory, for each thread of each process -------------------------------
+
+_local = threading.local()
+
+
+def _file() -> tuple[int, str]:
+    """Descriptor and path of a private file, in memory where the system can."""
+    if getattr(_local, "pid", None) != os.getpid():
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("seal", os.MFD_CLOEXEC)
+            path = f"/proc/self/fd/{descriptor}"
+        else:
+            descriptor, path = tempfile.mkstemp(prefix="seal-")
+        _local.pid, _local.descriptor, _local.path = os.getpid(), descriptor, path
+    return _local.descriptor, _local.path
+
+
+def _save(thing: Any) -> bytes:
+    descriptor, path = _file()
+    thing.save(path)
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+def _load(thing: Any, *chunks: bytes) -> Any:
+    """Read ``thing`` of bytes; SEAL checks that it is valid for the parameters."""
+    context = _seal().context
+    descriptor, path = _file()
+    os.ftruncate(descriptor, 0)
+    position = 0
+    for chunk in chunks:
+        position += os.pwrite(descriptor, chunk, position)
+    try:
+        thing.load(context, path)
+    except (RuntimeError, ValueError, IndexError, MemoryError) as error:
+        raise CryptoError(f"not a valid {type(thing).__name__} for the BFV parameters in use: {error}") from None
+    return thing
+
+
+def _frame(*bodies: bytes) -> bytes:
+    """A SEAL header, without compression, before ``bodies``."""
+    size = HEADER.size + sum(map(len, bodies))
+    return HEADER.pack(MAGIC, HEADER.size, *_seal().version, 0, 0, size) + b"".join(bodies)
+
+
+def _plaintext(coefficients: np.ndarray) -> Any:
+    """A plaintext of int64 or uint64 coefficients, shape (N,); negative ones modulo t."""
+    # two's complement modulo a power of two
+    residues = coefficients.astype(np.int64, copy=False) & ((1 << PLAIN_BITS) - 1)
+    numbers = _frame(struct.pack("<Q", N), residues.astype("<i8", copy=False).tobytes())
+    return _load(seal.Plaintext(), _frame(bytes(32), struct.pack("<Qd", N, 1.0), numbers))
+
+
+def _uniform(bits: int) -> np.ndarray:
+    """N integers uniform below 2**bits, from the operating system; uint64."""
+    return np.frombuffer(os.urandom(8 * N), "<u8") >> np.uint64(64 - bits)
+
+
+def _below(limit: int) -> np.ndarray:
+    """N integers uniform below ``limit``, which is just below a power of two."""
+    values = _uniform(limit.bit_length())
+    while (over := values >= limit).any():
+        values = np.where(over, _uniform(limit.bit_length()), values)
+    return values
+
+
+def _flood() -> Any:
+    """The ciphertext (e, 0) with e uniform in [0, q_1 * 2**FLOOD_BITS): noise and nothing else."""
+    state = _seal()
+    first, *others = state.primes
+    low, high = _below(first), _uniform(FLOOD_BITS)
+    residues = [low]
+    for prime in others:
+        # e = low + first * high, and first = prime - gap with a gap of 19 bits: no product leaves 64 bits
+        residues.append((low % prime + (prime - (prime - first) * high % prime)) % prime)
+    numbers = np.zeros((2, len(state.primes), N), "<u8")
+    numbers[0] = residues
+    body = struct.pack("<4QBQQQdQ", *state.top, 0, 2, N, len(state.primes), 1.0, 1)
+    return _load(
+        seal.Ciphertext(), _frame(body, _frame(struct.pack("<Q", numbers.size), numbers.tobytes()))
+    )
+
+
+class _Part:
+    """A ciphertext that turns into bytes only when it leaves the process. Used once: sums are made in place.
+
+    :param mask: of a blind: its mask at every coefficient, uint64
+    """
+
+    def __init__(self, ciphertext: Any, mask: np.ndarray | None = None) -> None:
+        self.ciphertext = ciphertext
+        self.mask = mask
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _part, (_save(self.ciphertext), self.mask)
+
+
+def _part(body: bytes, mask: np.ndarray | None) -> _Part:
+    return _Part(_load(seal.Ciphertext(), body), mask)
+
+
+def _ciphertext(body: bytes, level: list[int]) -> Any:
+    """A ciphertext received. :raises CryptoError: it is not one of ``level``."""
+    ciphertext = _load(seal.Ciphertext(), body)
+    if ciphertext.size() != 2 or ciphertext.is_ntt_form() or ciphertext.parms_id() != level or ciphertext.is_transparent():
+        raise CryptoError("not a BFV ciphertext as this protocol uses it")
+    return ciphertext
+
+
+class Bfv(VectorScheme):
+    """Public operations of a BFV key.
+
+    :param public: the public key as SEAL saves it
+    """
+
+    name = "BFV"
+    modulus = 1 << PLAIN_BITS
+    factor_bits = 24
+
+    def __init__(self, public: bytes) -> None:
+        if len(public) > MAX_PUBLIC:
+            raise CryptoError(f"a BFV public key has at most {MAX_PUBLIC} bytes, got {len(public)}")
+        self.public = public
+        self._encryptor = seal.Encryptor(_seal().context, _load(seal.PublicKey(), public))
+
+    def _fresh(self, plaintext: Any) -> Any:
+        ciphertext = seal.Ciphertext()
+        self._encryptor.encrypt(plaintext, ciphertext)
+        return ciphertext
+
+    def encrypt(self, values: np.ndarray) -> bytes:
+        return self.combine([], values)
+
+    def combine(self, bodies: Sequence[bytes], values: np.ndarray) -> bytes:
+        evaluator, top = _seal().evaluator, _seal().top
+        split = [_split(body, len(values)) for body in bodies]
+        sums = []
+        for number, chunk in enumerate(_chunks(values)):
+            padded = np.zeros(N, np.int64)
+            padded[: len(chunk)] = chunk
+            ciphertext = self._fresh(_plaintext(padded))
+            for pieces in split:
+                evaluator.add_inplace(ciphertext, _ciphertext(pieces[number], top))
+            sums.append(_save(ciphertext))
+        return b"".join(LENGTH.pack(len(body)) + body for body in sums)
+
+    def encode(self, columns: np.ndarray, slots: Slots, first: int = 0) -> list[tuple[int, int, Any]]:
+        """(chunk, part, plaintext in NTT form); chunks and parts of zeros are left out."""
+        evaluator, top = _seal().evaluator, _seal().top
+        stride, each = _stride(slots)
+        count = columns.shape[1]
+        encoded = []
+        for number, chunk in enumerate(_chunks(columns)):
+            rows = len(chunk)
+            reverse = np.ascontiguousarray(chunk[::-1].T)
+            for part in range(first // each, -(-(first + count) // each)):
+                coefficients = np.zeros(N, np.int64)
+                for column in range(max(first, part * each), min(first + count, (part + 1) * each)):
+                    end = (column - part * each + 1) * stride
+                    coefficients[end - rows : end] = reverse[column - first]
+                if coefficients.any():  # SEAL refuses products with zero, as they would not be encrypted
+                    plaintext = _plaintext(coefficients)
+                    evaluator.transform_to_ntt_inplace(plaintext, top)
+                    encoded.append((number, part, plaintext))
+        return encoded
+
+    def encoded_size(self, encoded: list[tuple[int, int, Any]]) -> int:
+        return len(encoded) * 8 * N * (len(PRIME_BITS) - 1)
+
+    def products(self, terms: Sequence[tuple[bytes, Any]], slots: Slots) -> list[_Part | None]:
+        evaluator, top = _seal().evaluator, _seal().top
+        sums: list[Any] = [None] * self.parts(slots)
+        product = seal.Ciphertext()
+        for body, encoded in terms:
+            vectors = []
+            for piece in _pieces(body):
+                vectors.append(_ciphertext(piece, top))
+                evaluator.transform_to_ntt_inplace(vectors[-1])
+            for chunk, part, plaintext in encoded:
+                if chunk >= len(vectors):
+                    raise CryptoError(f"an encrypted vector of {len(vectors)} polynomials is too short for the rows")
+                if sums[part] is None:
+                    sums[part] = seal.Ciphertext()
+                    evaluator.multiply_plain(vectors[chunk], plaintext, sums[part])
+                else:
+                    evaluator.multiply_plain(vectors[chunk], plaintext, product)
+                    evaluator.add_inplace(sums[part], product)
+        return [None if ciphertext is None else _Part(ciphertext) for ciphertext in sums]
+
+    def parts(self, slots: Slots) -> int:
+        return -(-slots.columns // _stride(slots)[1])
+
+    def blinds(self, count: int) -> list[_Part]:
+        made = []
+        for _ in range(count):
+            mask = _uniform(PLAIN_BITS)
+            ciphertext = self._fresh(_plaintext(mask))
+            _seal().evaluator.add_inplace(ciphertext, _flood())
+            made.append(_Part(ciphertext, mask))
+        return made
+
+    def finish(self, partials: Sequence[_Part | None], blind: _Part) -> bytes:
+        evaluator = _seal().evaluator
+        found = [partial.ciphertext for partial in partials if partial is not None]
+        result = seal.Ciphertext()
+        if found:
+            total = found[0]
+            for ciphertext in found[1:]:
+                evaluator.add_inplace(total, ciphertext)
+            evaluator.transform_from_ntt_inplace(total)
+            evaluator.add_inplace(total, blind.ciphertext)
+        else:
+            total = blind.ciphertext
+        evaluator.mod_switch_to_next(total, result)
+        return _save(result)
+
+    def masks(self, blinds: Sequence[_Part], slots: Slots) -> list[int]:
+        return [int(blinds[part].mask[place]) for part, place in _places(slots)]  # type: ignore[index]
+
+    def vector_limits(self, rows: int) -> tuple[int, int]:
+        chunks = -(-rows // N)
+        return chunks * LENGTH.size, chunks * (LENGTH.size + MAX_CIPHERTEXT)
+
+    def part_limits(self) -> tuple[int, int]:
+        return 1, MAX_CIPHERTEXT
+
+
+class BfvSecretKey(SecretKey):
+    """A fresh key pair from SEAL's generator, which the operating system seeds."""
+
+    def __init__(self) -> None:
+        state = _seal()
+        generator = seal.KeyGenerator(state.context)
+        public = seal.PublicKey()
+        generator.create_public_key(public)
+        self.public = Bfv(_save(public))
+        self._decryptor = seal.Decryptor(state.context, generator.secret_key())
+
+    def decrypt(self, parts: Sequence[bytes], slots: Slots) -> list[int]:
+        if len(parts) != self.public.parts(slots):
+            raise CryptoError(f"expected {self.public.parts(slots)} ciphertexts, got {len(parts)}")
+        plaintexts = []
+        # honest noise never overflows; one part is looked at, as that takes as long as decrypting it
+        probe = secrets.randbelow(len(parts)) if parts else 0
+        for number, body in enumerate(parts):
+            ciphertext = _ciphertext(body, _seal().sent)
+            if number == probe and self._decryptor.invariant_noise_budget(ciphertext) < 1:
+                raise CryptoError("the noise of a BFV ciphertext has overflowed: it does not decrypt to its content")
+            plaintext = seal.Plaintext()
+            self._decryptor.decrypt(ciphertext, plaintext)
+            plaintexts.append(plaintext)
+        # SEAL drops leading zeros
+        return [
+            int(plaintexts[part][place]) if place < plaintexts[part].coeff_count() else 0
+            for part, place in _places(slots)
+        ]
+
+
+def _stride(slots: Slots) -> tuple[int, int]:
+    """Distance between columns in one polynomial, and columns in it."""
+    stride = max(1, min(slots.stride, N))
+    return stride, N // stride
+
+
+def _places(slots: Slots) -> list[tuple[int, int]]:
+    """Part and coefficient of each column's inner product."""
+    stride, each = _stride(slots)
+    return [(column // each, (column % each + 1) * stride - 1) for column in range(slots.columns)]
+
+
+def _chunks(values: np.ndarray) -> list[np.ndarray]:
+    return [values[start : start + N] for start in range(0, len(values), N)]
+
+
+def _pieces(body: bytes) -> list[bytes]:
+    """The ciphertexts of an encrypted vector. :raises CryptoError: lengths do not fit."""
+    pieces, position = [], 0
+    while position < len(body):
+        if position + LENGTH.size > len(body):
+            raise CryptoError("an encrypted vector ends within a length")
+        (length,) = LENGTH.unpack_from(body, position)
+        position += LENGTH.size
+        if not 0 < length <= min(MAX_CIPHERTEXT, len(body) - position):
+            raise CryptoError(f"a ciphertext of {length} bytes does not fit into an encrypted vector")
+        pieces.append(body[position : position + length])
+        position += length
+    return pieces
+
+
+def _split(body: bytes, rows: int) -> list[bytes]:
+    pieces = _pieces(body)
+    if len(pieces) != -(-rows // N):
+        raise CryptoError(f"an encrypted vector of {rows} rows has {-(-rows // N)} polynomials, got {len(pieces)}")
+    return pieces

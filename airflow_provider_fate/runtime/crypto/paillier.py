@@ -1,0 +1,225 @@
+"""Inner products under Paillier's scheme (1999), in the variant of Damgard, Jurik and Nielsen (2010).
+
+Ciphertexts are c = (1 + m n) * h^r mod n^2, with h = (-y^2)^n published in the key and r of half as many bits as n:
+telling such an exponent from a full one is as hard as factoring n (Goldreich and Rosen 2003). Products of powers are
+computed by bucketed multi-exponentiation (Pippenger 1976). The sum of a partial result and a fresh encryption of a mask
+uniform modulo n has uniform content and fresh randomness, so the key holder learns nothing of how it was made.
+
+gmpy2 does not run in constant time: this is for parties that do not measure each other's processes.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import gmpy2
+import numpy as np
+from gmpy2 import mpz
+
+from airflow_provider_fate.errors import CryptoError
+from airflow_provider_fate.runtime.crypto.scheme import PAILLIER_BITS, SecretKey, Slots, VectorScheme
+
+
+class Paillier(VectorScheme):
+    """Public operations of a Paillier key.
+
+    :param public: n, then h, little-endian, of 1 and 2 times the key's bytes
+    """
+
+    name = "Paillier"
+    factor_bits = 16
+
+    def __init__(self, public: bytes) -> None:
+        length, rest = divmod(len(public), 3)
+        if rest or length * 8 not in PAILLIER_BITS:
+            raise CryptoError(f"a Paillier public key of {len(public)} bytes is none of {PAILLIER_BITS} bits")
+        self.public = public
+        self.n = mpz(int.from_bytes(public[:length], "little"))
+        self.h = mpz(int.from_bytes(public[length:], "little"))
+        self.n2 = self.n * self.n
+        if self.n.bit_length() != length * 8 or not self.n.is_odd() or gmpy2.is_prime(self.n):
+            raise CryptoError(f"the Paillier modulus received is not an odd composite number of {length * 8} bits")
+        if not 1 < self.h < self.n2 or gmpy2.gcd(self.h, self.n) != 1:
+            raise CryptoError("the Paillier randomiser base received is not a unit modulo n squared")
+        self.modulus = int(self.n)
+        self._bytes = 2 * length
+
+    @cached_property
+    def _powers(self) -> list[list[mpz]]:
+        """h^(digit * 256^place) of each byte of a randomiser: an encryption is one product a byte."""
+        table, base = [], self.h
+        for _ in range(self._bytes // 4):
+            row = [mpz(1)]
+            for _ in range(255):
+                row.append(row[-1] * base % self.n2)
+            table.append(row)
+            base = row[-1] * base % self.n2
+        return table
+
+    def _fresh(self, values: Sequence[int]) -> list[mpz]:
+        """Fresh encryptions of integers modulo n."""
+        powers, n, n2 = self._powers, self.n, self.n2
+        size = len(powers)
+        digits = os.urandom(size * len(values))
+        ciphertexts = []
+        for number, value in enumerate(values):
+            ciphertext = 1 + value % n * n
+            for row, digit in zip(powers, digits[number * size : (number + 1) * size], strict=True):
+                ciphertext = ciphertext * row[digit] % n2
+            ciphertexts.append(ciphertext)
+        return ciphertexts
+
+    def _write(self, ciphertexts: Sequence[mpz]) -> bytes:
+        return b"".join(int(ciphertext).to_bytes(self._bytes, "little") for ciphertext in ciphertexts)
+
+    def _read(self, body: bytes, rows: int) -> list[mpz]:
+        if len(body) != rows * self._bytes:
+            raise CryptoError(f"{rows} Paillier ciphertexts have {rows * self._bytes} bytes, got {len(body)}")
+        return self._checked(
+            mpz(int.from_bytes(body[start : start + self._bytes], "little"))
+            for start in range(0, len(body), self._bytes)
+        )
+
+    def _checked(self, numbers: Any) -> list[mpz]:
+        ciphertexts = list(numbers)
+        product = mpz(1)
+        for ciphertext in ciphertexts:
+            product = product * ciphertext % self.n
+        if ciphertexts and (max(ciphertexts) >= self.n2 or gmpy2.gcd(product, self.n) != 1):
+            raise CryptoError("not a Paillier ciphertext under the key in use")
+        return ciphertexts
+
+    def encrypt(self, values: np.ndarray) -> bytes:
+        return self._write(self._fresh(values.tolist()))
+
+    def combine(self, bodies: Sequence[bytes], values: np.ndarray) -> bytes:
+        total = self._fresh(values.tolist())
+        for body in bodies:
+            total = [a * b % self.n2 for a, b in zip(total, self._read(body, len(values)), strict=True)]
+        return self._write(total)
+
+    def encode(self, columns: np.ndarray, slots: Slots, first: int = 0) -> tuple[int, np.ndarray]:
+        """The columns as they are, and the slot of the first."""
+        return first, columns
+
+    def encoded_size(self, encoded: tuple[int, np.ndarray]) -> int:
+        return int(encoded[1].nbytes)
+
+    def products(self, terms: Sequence[tuple[bytes, Any]], slots: Slots) -> list[mpz | None]:
+        results: list[mpz | None] = [None] * slots.columns
+        for body, (first, columns) in terms:
+            ciphertexts = self._read(body, len(columns))
+            for number, column in enumerate(columns.T):
+                power = _multi_power(ciphertexts, column, self.n2)
+                slot = first + number
+                earlier = results[slot]
+                results[slot] = power if earlier is None else earlier * power % self.n2
+        return results
+
+    def parts(self, slots: Slots) -> int:
+        return slots.columns
+
+    def blinds(self, count: int) -> list[tuple[int, mpz]]:
+        """(mask, its encryption)."""
+        masks = [secrets.randbelow(self.modulus) for _ in range(count)]
+        return list(zip(masks, self._fresh(masks), strict=True))
+
+    def finish(self, partials: Sequence[mpz | None], blind: tuple[int, mpz]) -> bytes:
+        total = blind[1]
+        for partial in partials:
+            if partial is not None:
+                total = total * partial % self.n2
+        return self._write([total])
+
+    def masks(self, blinds: Sequence[tuple[int, mpz]], slots: Slots) -> list[int]:
+        return [mask for mask, _ in blinds]
+
+    def vector_limits(self, rows: int) -> tuple[int, int]:
+        return rows * self._bytes, rows * self._bytes
+
+    def part_limits(self) -> tuple[int, int]:
+        return self._bytes, self._bytes
+
+
+class PaillierSecretKey(SecretKey):
+    """A key pair.
+
+    :param p: a prime, 3 modulo 4
+    :param q: another one, of as many bits
+    """
+
+    def __init__(self, p: mpz, q: mpz) -> None:
+        n = p * q
+        length = n.bit_length() // 8
+        while gmpy2.gcd(y := mpz(secrets.randbelow(int(n))), n) != 1:
+            pass
+        h = gmpy2.powmod(-y * y, n, n * n)
+        self.public = Paillier(int(n).to_bytes(length, "little") + int(h).to_bytes(2 * length, "little"))
+        self._p, self._q = p, q
+        self._half_p, self._half_q = self._inverse(p, n), self._inverse(q, n)
+        self._p_of_q = gmpy2.invert(p, q)
+
+    @classmethod
+    def generate(cls, bits: int) -> PaillierSecretKey:
+        """A fresh key pair of primes from the operating system's randomness."""
+        while True:
+            p, q = _prime(bits // 2), _prime(bits // 2)
+            if p != q and gmpy2.gcd(p - 1, q - 1) == 2:
+                return cls(p, q)
+
+    @staticmethod
+    def _inverse(prime: mpz, n: mpz) -> mpz:
+        return gmpy2.invert((gmpy2.powmod(1 + n, prime - 1, prime * prime) - 1) // prime, prime)
+
+    def decrypt(self, parts: Sequence[bytes], slots: Slots) -> list[int]:
+        if len(parts) != slots.columns:
+            raise CryptoError(f"expected {slots.columns} ciphertexts, got {len(parts)}")
+        p, q = self._p, self._q
+        numbers = []
+        for body in parts:
+            (ciphertext,) = self.public._read(body, 1)
+            at_p = (gmpy2.powmod(ciphertext, p - 1, p * p) - 1) // p * self._half_p % p
+            at_q = (gmpy2.powmod(ciphertext, q - 1, q * q) - 1) // q * self._half_q % q
+            numbers.append(int(at_p + (at_q - at_p) * self._p_of_q % q * p))
+        return numbers
+
+
+def _prime(bits: int) -> mpz:
+    """A random prime, 3 modulo 4, with its two highest bits set so that products have twice the bits."""
+    while True:
+        candidate = mpz(secrets.randbits(bits)) | (mpz(3) << (bits - 2)) | 3
+        if gmpy2.is_prime(candidate, 40):
+            return candidate
+
+
+def _multi_power(bases: list[mpz], exponents: np.ndarray, modulus: mpz) -> mpz | None:
+    """The product of all bases[i]**exponents[i], by buckets; ``None`` where all exponents are zero."""
+    used = np.flatnonzero(exponents)
+    if not len(used):
+        return None
+    magnitudes, negative = np.abs(exponents[used]), exponents[used] < 0
+    bits = int(magnitudes.max()).bit_length()
+    # a window costs a product a row, and two a bucket for both signs
+    width = min(range(1, 13), key=lambda w: -(-bits // w) * (len(used) + (4 << w)))
+    size = 1 << width
+    chosen = [bases[i] for i in used.tolist()]
+    totals = [mpz(1), mpz(1)]
+    for shift in range((bits - 1) // width * width, -1, -width):
+        digits = (magnitudes >> shift) & (size - 1)
+        buckets: list[mpz | None] = [None] * (2 * size)
+        for base, place in zip(chosen, (digits + size * negative).tolist(), strict=True):
+            found = buckets[place]
+            buckets[place] = base if found is None else found * base % modulus
+        for sign in (0, 1):
+            total, running = gmpy2.powmod(totals[sign], size, modulus), mpz(1)
+            for bucket in reversed(buckets[sign * size + 1 : (sign + 1) * size]):
+                if bucket is not None:
+                    running = running * bucket % modulus
+                if running != 1:
+                    total = total * running % modulus
+            totals[sign] = total
+    return totals[0] * gmpy2.invert(totals[1], modulus) % modulus

@@ -1,0 +1,204 @@
+"""Encrypted inner products: what the linear models need of homomorphic encryption, and nothing more.
+
+One party, the arbiter, holds a :class:`SecretKey`. The others hold the :class:`VectorScheme` made of its public key and
+
+1. encrypt vectors of integers, one body of bytes for each partition of their rows (:meth:`VectorScheme.encrypt`);
+2. add their own vector to the encrypted vectors of others, under fresh randomness (:meth:`VectorScheme.combine`);
+3. compute, still encrypted, the inner products of an encrypted vector with their own columns
+   (:meth:`VectorScheme.encode`, :meth:`VectorScheme.products`);
+4. hide each inner product behind a mask that is uniform modulo :attr:`VectorScheme.modulus`
+   (:meth:`VectorScheme.blinds`, :meth:`VectorScheme.finish`), so that whoever decrypts sees uniform numbers, and
+   learns nothing from the ciphertext's randomness or noise either.
+
+All is exact integer arithmetic; :mod:`.fixed_point` chooses scales such that no sum can leave
+(-modulus/2, modulus/2).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from airflow_provider_fate.errors import ConfigError
+
+METHODS = ("BFV", "Paillier")
+#: key lengths of Paillier that are sound; a shorter one must be asked for by name (``key_length: 1024``)
+PAILLIER_BITS = (1024, 2048, 3072, 4096)
+DEFAULT_PAILLIER_BITS = 2048
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Where the inner products of several columns stand in what is decrypted.
+
+    :param columns: how many inner products
+    :param stride: the most rows that one partition has in the batch; the same at every party
+    """
+
+    columns: int
+    stride: int
+
+
+class VectorScheme(ABC):
+    """The public operations of one key. Made anew from ``name`` and ``public`` wherever work is done."""
+
+    #: the method's name in ``encrypt_param``
+    name: str
+    #: plaintexts are integers modulo this
+    modulus: int
+    #: columns given to :meth:`encode` stay below 2**factor_bits in absolute value
+    factor_bits: int
+    #: the public key as it travels; checked when the scheme is made of it
+    public: bytes
+
+    @abstractmethod
+    def encrypt(self, values: np.ndarray) -> bytes:
+        """Encrypt a vector under fresh randomness.
+
+        :param values: int64, shape (rows,)
+        """
+
+    @abstractmethod
+    def combine(self, bodies: Sequence[bytes], values: np.ndarray) -> bytes:
+        """Encrypted sum of encrypted vectors and of ``values``; independent of the randomness in ``bodies``.
+
+        :raises CryptoError: a body is no encrypted vector of as many rows as ``values``
+        """
+
+    @abstractmethod
+    def encode(self, columns: np.ndarray, slots: Slots, first: int = 0) -> Any:
+        """Columns made ready for :meth:`products`; may be kept for later vectors.
+
+        :param columns: int64, shape (rows, count), below 2**factor_bits in absolute value
+        :param slots: of all columns of the batch
+        :param first: the slot of ``columns[:, 0]``
+        """
+
+    @abstractmethod
+    def encoded_size(self, encoded: Any) -> int:
+        """Bytes of memory that what :meth:`encode` gave takes."""
+
+    @abstractmethod
+    def products(self, terms: Sequence[tuple[bytes, Any]], slots: Slots) -> list[Any]:
+        """Encrypted inner products of one partition: of each encrypted vector with each column encoded beside it.
+
+        :param terms: (encrypted vector, encoded columns); terms that share a slot are added
+        :return: opaque partial results, as many as :meth:`parts`; picklable
+        :raises CryptoError: a body is no encrypted vector
+        """
+
+    @abstractmethod
+    def parts(self, slots: Slots) -> int:
+        """How many ciphertexts hold the inner products of ``slots``."""
+
+    @abstractmethod
+    def blinds(self, count: int) -> list[Any]:
+        """Encrypted fresh uniform masks, one for each of ``count`` parts, made in advance; picklable, used once."""
+
+    @abstractmethod
+    def finish(self, partials: Sequence[Any], blind: Any) -> bytes:
+        """One part, summed over partitions and masked, ready to be decrypted by another party."""
+
+    @abstractmethod
+    def masks(self, blinds: Sequence[Any], slots: Slots) -> list[int]:
+        """The masks that the inner products carry; for :meth:`unmask`."""
+
+    def unmask(self, masked: Sequence[int], masks: Sequence[int]) -> list[int]:
+        """Inner products, in (-modulus/2, modulus/2], from decrypted numbers."""
+        centred = []
+        for value, mask in zip(masked, masks, strict=True):
+            number = (int(value) - mask) % self.modulus
+            centred.append(number - self.modulus if number > self.modulus // 2 else number)
+        return centred
+
+    @abstractmethod
+    def vector_limits(self, rows: int) -> tuple[int, int]:
+        """The fewest and the most bytes that an encrypted vector of ``rows`` rows has."""
+
+    @abstractmethod
+    def part_limits(self) -> tuple[int, int]:
+        """The fewest and the most bytes that a finished part has."""
+
+    def check_vectors(self, counts: Sequence[int]) -> VectorCheck:
+        """A check for encrypted vectors received, one for each partition of ``counts`` rows."""
+        return VectorCheck(tuple(self.vector_limits(rows) for rows in counts))
+
+    def check_parts(self, count: int) -> VectorCheck:
+        """A check for finished parts received."""
+        return VectorCheck((self.part_limits(),) * count)
+
+
+@dataclass(frozen=True)
+class VectorCheck:
+    """A list of bytes, each within its limits. Their content is checked where it is used.
+
+    :param limits: fewest and most bytes of each entry
+    """
+
+    limits: tuple[tuple[int, int], ...]
+
+    def __call__(self, value: Any) -> None:
+        if not isinstance(value, list) or len(value) != len(self.limits):
+            raise ValueError(f"expected a list of {len(self.limits)} ciphertext bodies")
+        for number, (body, (fewest, most)) in enumerate(zip(value, self.limits, strict=True)):
+            if not isinstance(body, bytes) or not fewest <= len(body) <= most:
+                found = f"{len(body)} bytes" if isinstance(body, bytes) else type(body).__name__
+                raise ValueError(f"ciphertext body {number}: expected {fewest} to {most} bytes, got {found}")
+
+
+class SecretKey(ABC):
+    """The key that decrypts. Never leaves the process that made it."""
+
+    public: VectorScheme
+
+    @abstractmethod
+    def decrypt(self, parts: Sequence[bytes], slots: Slots) -> list[int]:
+        """The (masked) inner products in ``parts``, each in [0, modulus).
+
+        :raises CryptoError: a part is not a ciphertext under this key, or its noise has overflowed
+        """
+
+
+def generate(method: str, key_length: int | None = None) -> SecretKey:
+    """A new key.
+
+    :param method: ``BFV`` (lattice parameters of 128-bit strength) or ``Paillier``
+    :param key_length: bits of Paillier's modulus
+    :raises ConfigError: no such method or length
+    """
+    if method == "BFV":
+        from airflow_provider_fate.runtime.crypto.bfv import BfvSecretKey
+
+        return BfvSecretKey()
+    if method == "Paillier":
+        from airflow_provider_fate.runtime.crypto.paillier import PaillierSecretKey
+
+        bits = DEFAULT_PAILLIER_BITS if key_length is None else key_length
+        if bits not in PAILLIER_BITS:
+            raise ConfigError(
+                "encrypt_param.key_length", f"{bits} is not offered; expected one of {', '.join(map(str, PAILLIER_BITS))}"
+            )
+        return PaillierSecretKey.generate(bits)
+    raise ConfigError("encrypt_param.method", f"{method!r} is not known here; expected one of {', '.join(METHODS)}")
+
+
+@lru_cache(maxsize=8)
+def scheme(method: str, public: bytes) -> VectorScheme:
+    """The public operations of a key that another party made; kept, as making it takes some milliseconds.
+
+    :raises CryptoError: ``public`` is not a public key of that method
+    """
+    if method == "BFV":
+        from airflow_provider_fate.runtime.crypto.bfv import Bfv
+
+        return Bfv(public)
+    if method == "Paillier":
+        from airflow_provider_fate.runtime.crypto.paillier import Paillier
+
+        return Paillier(public)
+    raise ConfigError("encrypt_param.method", f"{method!r} is not known here; expected one of {', '.join(METHODS)}")
