@@ -55,28 +55,35 @@ class Extras:
     """
 
     def __init__(self, connection: Connection, known: Iterable[str]) -> None:
-        self._place = f"connection {connection.conn_id!r}"
+        place = f"connection {connection.conn_id!r}: extra"
         try:
             values = json.loads(connection.extra) if connection.extra else {}
         except ValueError:
             # the text may hold a secret: it is not quoted
-            raise ConnectionConfigError(f"{self._place}: extra", "it is not JSON") from None
+            raise ConnectionConfigError(place, "it is not JSON") from None
         if not isinstance(values, dict):
-            raise ConnectionConfigError(f"{self._place}: extra", "a JSON object is expected")
+            raise ConnectionConfigError(place, "a JSON object is expected")
+        self._read(place, values, known)
+
+    def _read(self, place: str, values: dict[str, Any], known: Iterable[str]) -> None:
+        self._place = place
         known = sorted(known)
         for name in values:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-                raise ConnectionConfigError(f"{self._place}: extra.{name}", f"this field is not known; {hint}")
+                raise self.error(name, f"this field is not known; {hint}")
         self._values = {name: value for name, value in values.items() if value is not None and value != ""}
 
     def error(self, name: str, problem: str) -> ConnectionConfigError:
         """An error about the field ``name``; ``problem`` must not quote a secret."""
-        return ConnectionConfigError(f"{self._place}: extra.{name}", problem)
+        return ConnectionConfigError(f"{self._place}.{name}", problem)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._values
+    def nested(self, name: str, values: dict[str, Any]) -> Extras:
+        """The fields of an object that stands in the field ``name``."""
+        inner = object.__new__(Extras)
+        inner._read(f"{self._place}.{name}", values, values)
+        return inner
 
     def text(self, name: str, default: str | None = None, choices: Iterable[str] = ()) -> str | None:
         value = self._values.get(name, default)

@@ -85,7 +85,7 @@ class FateHdfsHook(BaseHook):
     def hdfs_url(self) -> str:
         """The file system as Spark names it, without a path."""
         url = self._extras.text("hdfs_url")
-        example = "such as hdfs://namenode:8020 (fs.defaultFS in core-site.xml) is expected; Spark reads tables under it"
+        example = "such as hdfs://namenode:8020 (fs.defaultFS in core-site.xml) is expected; Spark uses it"
         if not url:
             raise self._extras.error("hdfs_url", f"it is not set; an address {example}")
         parts = urlsplit(url)

@@ -10,7 +10,7 @@ import requests
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """``error`` and what it wraps, outermost first: causes, contexts, and the reasons that urllib3 keeps."""
+    """``error`` and what it wraps, outermost first: causes, contexts, and the reasons that urllib3 and pika keep."""
     seen: set[int] = set()
     waiting: list[object] = [error]
     while waiting:
@@ -19,7 +19,8 @@ def chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(current))
         yield current
-        waiting += [getattr(current, "reason", None), current.__cause__, current.__context__, *current.args]
+        waiting += [getattr(current, "reason", None), getattr(current, "exception", None)]
+        waiting += [current.__cause__, current.__context__, *current.args]
 
 
 def reason(error: BaseException) -> str:
@@ -38,7 +39,7 @@ def reason(error: BaseException) -> str:
         return "the host name is not known"
     if first(ConnectionRefusedError):
         return "connection refused; is it running, and is the port right?"
-    if first(TimeoutError, requests.Timeout):
+    if first(TimeoutError, requests.Timeout, name="Timeout"):
         return "no answer in time; is it up, and does a firewall allow it?"
     if first(name="RemoteDisconnected"):
         return "the connection was closed without an answer; is TLS expected on this port?"

@@ -1,0 +1,399 @@
+"""RabbitMQ, as an Airflow connection of type ``fate_rabbitmq``."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+import pika
+import requests
+from airflow.providers.common.compat.sdk import BaseHook
+from airflow.sdk.log import mask_secret
+from pika.exceptions import (
+    AMQPError,
+    ChannelClosedByBroker,
+    ConnectionBlockedTimeout,
+    ConnectionClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
+
+from airflow_provider_fate.errors import ConfigError, FateError, TransportError
+from airflow_provider_fate.hooks.connections import Extras, get_connection, split_hosts
+from airflow_provider_fate.hooks.network import chain, reason
+from airflow_provider_fate.job.party import Party
+
+# pika logs each failure several times over, with tracebacks; all of them arrive as exceptions as well
+if logging.getLogger("pika").level == logging.NOTSET:
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+_TLS = ("use_ssl", "verify", "ca_file", "client_cert", "client_key")
+_EXTRAS = (*_TLS, "management_port", "management_scheme", "routes", "max_message_size", "connection_timeout")
+_ROUTE = ("host", "port", "vhost", "login", "password", *_TLS)
+_EXAMPLE = "--conn-type fate_rabbitmq --conn-host BROKER --conn-login USER --conn-password ... --conn-schema VHOST"
+
+
+@dataclass(frozen=True)
+class Broker:
+    """One broker (or cluster of brokers) and how to get in.
+
+    :param host: host names, separated by commas
+    :param ssl: ``ca_file``, ``client_cert``, ``client_key``, ``verify``; None without TLS
+    """
+
+    host: str
+    port: int
+    vhost: str
+    login: str
+    password: str
+    ssl: dict[str, Any] | None
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+    def __str__(self) -> str:
+        return f"{self.login}@{self.host}:{self.port}, vhost {self.vhost!r}{', TLS' if self.ssl else ''}"
+
+    @property
+    def hosts(self) -> list[str]:
+        return self.host.split(",")
+
+    @classmethod
+    def of(cls, connection: Any, extras: Extras) -> Broker:
+        """The broker that a connection names."""
+        tls = tls_settings(extras)
+        return cls(
+            host=",".join(split_hosts(connection)),
+            port=connection.port or (5671 if tls else 5672),
+            vhost=connection.schema or "/",
+            login=connection.login or "guest",
+            password=connection.password or "",
+            ssl=tls,
+        )
+
+    def context(self) -> ssl.SSLContext | None:
+        """TLS as configured. :raises ConfigError: a file cannot be used."""
+        if self.ssl is None:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ssl.get("ca_file"))
+            if not self.ssl["verify"]:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            if self.ssl.get("client_cert"):
+                context.load_cert_chain(self.ssl["client_cert"], self.ssl.get("client_key"))
+        except OSError as error:  # ssl.SSLError is one
+            files = ", ".join(str(value) for name, value in self.ssl.items() if name != "verify" and value)
+            raise ConfigError("TLS", f"{files}: {error.strerror or error}; PEM files are expected") from None
+        return context
+
+    def parameters(self, host: str, timeout: float) -> pika.ConnectionParameters:
+        context = self.context()
+        return pika.ConnectionParameters(
+            host,
+            self.port,
+            self.vhost,
+            pika.PlainCredentials(self.login, self.password),
+            ssl_options=pika.SSLOptions(context, host) if context else None,
+            socket_timeout=timeout,
+            stack_timeout=timeout,
+            blocked_connection_timeout=timeout,
+            connection_attempts=1,
+            client_properties={"connection_name": "airflow-provider-fate"},
+        )
+
+    def connect(self, host: str, timeout: float) -> pika.BlockingConnection:
+        """An AMQP connection. :raises TransportError: with the broker, the cause and what to do."""
+        try:
+            return pika.BlockingConnection(self.parameters(host, timeout))
+        except Exception as error:  # noqa: BLE001 - pika lets errors of sockets, TLS and its own through
+            if isinstance(error, FateError):
+                raise
+            raise TransportError(f"cannot connect to RabbitMQ {host}:{self.port}: {self._why(error)}") from error
+
+    def _why(self, error: Exception) -> str:
+        for one in chain(error):
+            if isinstance(one, ProbableAuthenticationError) or "ACCESS_REFUSED" in str(one):
+                return f"the login {self.login!r} is refused; check login and password"
+            if isinstance(one, ProbableAccessDeniedError) or "NOT_ALLOWED" in str(one):
+                missing = "not found" in str(one)
+                advice = "make it, or" if missing else f"give {self.login!r} permissions in it, or"
+                problem = "there is no such vhost" if missing else "access to the vhost is refused"
+                return f"{problem}: {self.vhost!r}; {advice} name another one (schema)"
+            if type(one).__name__ in ("IncompatibleProtocolError", "StreamLostError", "AMQPHeartbeatTimeout"):
+                return "it does not speak AMQP 0-9-1 on this port; check the port and use_ssl"
+        return reason(error)
+
+
+def tls_settings(extras: Extras) -> dict[str, Any] | None:
+    """What the fields of a connection say of TLS; None where it is off."""
+    files = {name: extras.text(name) for name in ("ca_file", "client_cert", "client_key")}
+    if not extras.flag("use_ssl", False):
+        for name, path in files.items():
+            if path:
+                raise extras.error(name, "it is set, but use_ssl is off")
+        return None
+    if files["client_key"] and not files["client_cert"]:
+        raise extras.error("client_key", "it is set without client_cert")
+    return {"verify": extras.flag("verify", True), **{name: path for name, path in files.items() if path}}
+
+
+class FateRabbitMQHook(BaseHook):
+    """A party's own broker, and the ways to its peers' brokers.
+
+    ``routes`` says for a party id which broker takes messages for it: the id of another ``fate_rabbitmq`` connection
+    (``{"10000": "broker_of_10000"}``), or an object with host, port, vhost, login, password and TLS fields. A party
+    without a route is reached through the own broker.
+
+    :param conn_id: a connection of type ``fate_rabbitmq``
+    """
+
+    conn_name_attr = "conn_id"
+    default_conn_name = "fate_rabbitmq_default"
+    conn_type = "fate_rabbitmq"
+    hook_name = "FATE RabbitMQ"
+
+    def __init__(self, conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.conn_id = conn_id
+
+    # -- what the connection says
+
+    @cached_property
+    def _connection(self) -> Any:
+        return get_connection(self.conn_id, [self.conn_type], "messages over RabbitMQ", _EXAMPLE)
+
+    @cached_property
+    def _extras(self) -> Extras:
+        return Extras(self._connection, _EXTRAS)
+
+    @cached_property
+    def broker(self) -> Broker:
+        """The party's own broker."""
+        return Broker.of(self._connection, self._extras)
+
+    @cached_property
+    def routes(self) -> dict[str, Broker]:
+        """Party id -> the broker that takes messages for it."""
+        found = {}
+        for party_id, target in self._extras.mapping("routes").items():
+            place = f"routes.{party_id}"
+            try:
+                Party("host", party_id)
+            except ConfigError as error:
+                raise self._extras.error(place, error.problem) from None
+            if isinstance(target, str):
+                peer = get_connection(target, [self.conn_type], f"the route to party {party_id}", _EXAMPLE)
+                found[party_id] = Broker.of(peer, Extras(peer, _EXTRAS))
+            elif isinstance(target, Mapping):
+                found[party_id] = self._inline(place, dict(target))
+            else:
+                raise self._extras.error(place, "the id of a fate_rabbitmq connection is expected, or an object")
+        return found
+
+    def _inline(self, place: str, target: dict[str, Any]) -> Broker:
+        """A broker that stands in the routes themselves."""
+        if unknown := sorted(set(target) - set(_ROUTE)):
+            raise self._extras.error(f"{place}.{unknown[0]}", f"this field is not known; known are {', '.join(_ROUTE)}")
+        if target.get("password"):
+            mask_secret(str(target["password"]))
+        fields = {name: target.pop(name, None) for name in ("host", "port", "vhost", "login", "password")}
+        if not isinstance(fields["host"], str) or not fields["host"]:
+            raise self._extras.error(f"{place}.host", "a host name is expected")
+        port = fields["port"]
+        if port is not None and (not str(port).isdigit() or not 0 < int(port) < 65536):
+            raise self._extras.error(f"{place}.port", f"{port!r} is not a port; expected 1 to 65535")
+        tls = tls_settings(self._extras.nested(place, target))
+        return Broker(
+            host=",".join(host.strip() for host in fields["host"].split(",")),
+            port=int(port) if port else 5671 if tls else 5672,
+            vhost=str(fields["vhost"] or "/"),
+            login=str(fields["login"] or "guest"),
+            password=str(fields["password"] or ""),
+            ssl=tls,
+        )
+
+    @property
+    def max_message_size(self) -> int:
+        """The largest message body, in bytes."""
+        return self._extras.integer("max_message_size", 1 << 20, 1 << 12, 1 << 26)
+
+    @property
+    def timeout(self) -> float:
+        """Seconds to wait for a broker when connecting."""
+        return self._extras.number("connection_timeout", 10, 1, 600)
+
+    @property
+    def management_urls(self) -> list[str]:
+        """The management API of each of the own broker's hosts; none where ``management_port`` is 0."""
+        tls = self.broker.ssl is not None
+        scheme = self._extras.text("management_scheme", "https" if tls else "http", ("http", "https"))
+        port = self._extras.integer("management_port", 15671 if scheme == "https" else 15672, 0, 65535)
+        return [f"{scheme}://{host}:{port}" for host in self.broker.hosts] if port else []
+
+    # -- use
+
+    def get_conn(self) -> pika.BlockingConnection:
+        """An AMQP connection to the first of the broker's hosts that answers."""
+        problem: TransportError | None = None
+        for host in self.broker.hosts:
+            try:
+                return self.broker.connect(host, self.timeout)
+            except TransportError as error:
+                problem = problem or error
+        assert problem is not None, "a connection has at least one host"
+        raise problem
+
+    def transport_config(self) -> dict[str, Any]:
+        """What the application needs to exchange messages. Holds passwords: only for the job file."""
+        return {
+            "kind": "rabbitmq",
+            **asdict(self.broker),
+            "routes": {party_id: asdict(broker) for party_id, broker in self.routes.items()},
+            "max_message_size": self.max_message_size,
+            "connection_timeout": self.timeout,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """The same for logs: no secrets."""
+        routes = {party_id: str(broker) for party_id, broker in self.routes.items()}
+        return {"kind": "rabbitmq", "broker": str(self.broker), "routes": routes}
+
+    # -- test
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Send a probe message through each of the brokers, read the permissions, and reach the peers' brokers."""
+        try:
+            notes = self._test_own() + self._test_management() + self._test_routes()
+        except FateError as error:
+            return False, str(error)
+        except Exception as error:  # noqa: BLE001 - the form shows no traceback
+            return False, f"the test of connection {self.conn_id!r} failed: {type(error).__name__}: {reason(error)}"
+        return True, "; ".join(notes)
+
+    def _test_own(self) -> list[str]:
+        broker, dead, alive = self.broker, [], []
+        size = self.max_message_size
+        for host in broker.hosts:
+            try:
+                connection = broker.connect(host, self.timeout)
+            except TransportError as error:
+                dead.append(error)
+                continue
+            try:
+                self._probe(connection, size)
+            finally:
+                if connection.is_open:
+                    connection.close()
+            alive.append(f"{host}:{broker.port}")
+        if not alive:
+            raise dead[0]
+        note = f"A message of {size} bytes went through {', '.join(alive)} (vhost {broker.vhost!r}) as {broker.login!r}"
+        return [note, *(f"not usable: {error}" for error in dead)]
+
+    def _probe(self, connection: pika.BlockingConnection, size: int) -> None:
+        """Make a queue, publish with confirmation, read the message back."""
+        queue, body = f"fate.probe.{secrets.token_hex(8)}", secrets.token_bytes(size)
+        with self._step("make a queue", "configure"):
+            channel = connection.channel()
+            channel.confirm_delivery()
+            channel.queue_declare(queue, exclusive=True, auto_delete=True)
+        with self._step(f"publish a message of {size} bytes", "write"):
+            channel.basic_publish("", queue, body, mandatory=True)
+        with self._step("read a message", "read"):
+            deadline, came = time.monotonic() + self.timeout, None
+            while came is None and time.monotonic() < deadline:
+                _, _, came = channel.basic_get(queue, auto_ack=True)
+        if came != body:
+            raise TransportError(f"{self.broker}: the probe message did not come back as it was sent")
+
+    @contextmanager
+    def _step(self, action: str, right: str) -> Iterator[None]:
+        start = f"connected to RabbitMQ {self.broker}, but cannot {action}"
+        try:
+            yield
+        except ConnectionBlockedTimeout as error:
+            raise TransportError(
+                f"{start}: the broker takes no messages for now (its memory or disk alarm is on)"
+            ) from error
+        except (ChannelClosedByBroker, ConnectionClosedByBroker) as error:
+            if error.reply_code == 403:
+                text = f"{start}: permission refused; give {self.broker.login!r} the {right} right for names fate.*"
+                text += " (and for amq.default)" if right == "write" else ""
+                raise TransportError(text) from error
+            if error.reply_code in (406, 501) and "size" in error.reply_text:
+                raise TransportError(f"{start}: {error.reply_text}; lower max_message_size") from error
+            raise TransportError(f"{start}: {error.reply_code} {error.reply_text}") from error
+        except (AMQPError, OSError) as error:
+            raise TransportError(f"{start}: {reason(error)}") from error
+
+    def _whoami(self, session: requests.Session) -> tuple[str, requests.Response]:
+        """The first management API that answers, and what it says of the account."""
+        problem = ""
+        for url in self.management_urls:
+            try:
+                return url, session.get(f"{url}/api/whoami", timeout=self.timeout)
+            except requests.RequestException as error:
+                problem = problem or f"messages work, but not the management API at {url}: {reason(error)}"
+        raise TransportError(
+            f"{problem}; set management_port and management_scheme, or management_port 0 to do without"
+        )
+
+    def _test_management(self) -> list[str]:
+        if not self.management_urls:
+            return ["management API not used"]
+        broker = self.broker
+        with requests.Session() as session:
+            session.auth = (broker.login, broker.password)
+            if broker.ssl:
+                session.verify = broker.ssl.get("ca_file", True) if broker.ssl["verify"] else False
+                if broker.ssl.get("client_cert"):
+                    session.cert = (broker.ssl["client_cert"], broker.ssl.get("client_key"))
+            url, answer = self._whoami(session)
+            place = f"the management API at {url}"
+            if answer.status_code in (401, 403):
+                raise TransportError(
+                    f"messages work, but {place} refuses {broker.login!r}; give the account the tag management, "
+                    "or set management_port 0 to do without"
+                )
+            try:
+                name = answer.json()["name"]
+            except (ValueError, KeyError, TypeError):
+                raise TransportError(
+                    f"messages work, but {place} does not answer as RabbitMQ's does ({answer.status_code}); "
+                    "check management_port"
+                ) from None
+            rights_path = f"permissions/{quote(broker.vhost, safe='')}/{quote(name, safe='')}"
+            answer = session.get(f"{url}/api/{rights_path}", timeout=self.timeout)
+        if answer.status_code in (401, 403):
+            return [f"management API: {name!r}, who may not read permissions (the probe needed none that are missing)"]
+        if answer.status_code != 200:
+            raise TransportError(f"messages work, but {place} does not know {name!r}'s permissions")
+        rights = answer.json()
+        missing = [right for right in ("configure", "write", "read") if not rights.get(right)]
+        if missing:
+            raise TransportError(f"{name!r} lacks permissions in vhost {broker.vhost!r}: {', '.join(missing)}")
+        told = ", ".join(f"{right} {rights[right]!r}" for right in ("configure", "write", "read"))
+        return [f"management API: {name!r} has {told}"]
+
+    def _test_routes(self) -> list[str]:
+        notes = []
+        for party_id, broker in self.routes.items():
+            for host in broker.hosts:
+                try:
+                    broker.connect(host, self.timeout).close()
+                    break
+                except TransportError as error:
+                    problem = error
+            else:
+                raise TransportError(f"the own broker works, but not the route to party {party_id}: {problem}")
+            notes.append(f"party {party_id} is reached at {host}:{broker.port}")
+        return notes
