@@ -1,4 +1,4 @@
-"""A real Airflow of the tests' own: scheduler with LocalExecutor, DAG processor, API server and, if asked, triggerer."""
+"""A real Airflow of the tests' own: API server, scheduler with LocalExecutor, DAG processor; triggerer if asked."""
 
 from __future__ import annotations
 

@@ -89,6 +89,8 @@ class HDFS:
         settings = [word for key, value in self._settings().items() for word in ("-D", f"{key}={value}")]
         jvm = [*_JVM, *([] if arguments else self._class_data(daemon, jars))]
         java = require("java", "openjdk-17-jre-headless", f"{os.environ.get('JAVA_HOME', '')}/bin")
+        (self.directory / "tmp").mkdir(exist_ok=True)
+        jvm.append(f"-Djava.io.tmpdir={self.directory}/tmp")
         return [java, *jvm, "-cp", ":".join(map(str, jars)), _MAIN[daemon], *settings, *arguments]
 
     def _class_data(self, daemon: str, jars: list[Path]) -> list[str]:

@@ -146,7 +146,11 @@ class RabbitMQNode:
         return self._process.tail() if self._process is not None else "(never started)"
 
     def __enter__(self) -> RabbitMQNode:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.kill()
+            raise
 
     def __exit__(self, *exc: object) -> None:
         self.kill()  # an orderly stop takes six seconds, and nobody reads the data again
