@@ -29,6 +29,7 @@ from sklearn import metrics as sk
 from sklearn.exceptions import UndefinedMetricWarning
 
 from airflow_provider_fate.errors import ConfigError, DataError
+from airflow_provider_fate.job.parameters.metrics import DEFAULT
 from airflow_provider_fate.runtime.components.base import Component, Outputs
 from airflow_provider_fate.runtime.components.binary_curves import Curves, ks, psi
 from airflow_provider_fate.runtime.data import Block, Model, Rows, Schema
@@ -65,7 +66,8 @@ class Evaluation(Component):
         """
         if self.ctx.party.role != "guest" or not self.parameters.need_run:
             return Outputs()
-        kind, wanted = self.parameters.eval_type, tuple(self.parameters.metrics)
+        kind = self.parameters.eval_type
+        wanted = tuple(self.parameters.metrics or DEFAULT[kind])
         outputs = Outputs()
         first: np.ndarray | None = None
         for name, rows in data.items():
