@@ -16,7 +16,6 @@ import pytest
 import requests
 
 from airflow_provider_fate.errors import ConfigError, StorageError
-from airflow_provider_fate.hooks.hdfs import FateHdfsHook
 from airflow_provider_fate.hooks.storage import FateLocalHook, storage_hook
 from tests.integration.hooks.tls_front import tls_front
 from tests.servers.certificates import Authority
@@ -286,5 +285,4 @@ def test_other_connections_are_refused(connect):
     with pytest.raises(ConfigError, match="no such connection.*airflow connections add not_there"):
         storage_hook("not_there")
     with pytest.raises(ConfigError, match="absolute path"):
-        storage_hook(connect("fs", extra={"path": "data"})).storage
-    assert FateHdfsHook.conn_name_attr == "conn_id"
+        storage_hook(connect("fs", extra={"path": "data"})).storage.exists("a")
