@@ -1,0 +1,107 @@
+"""The modules that a DSL can name. A new one is one line below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from airflow_provider_fate.errors import ConfigError
+from airflow_provider_fate.job.names import did_you_mean, short
+from airflow_provider_fate.job.parameters import (
+    DataIOParam,
+    DataTransformParam,
+    EvaluationParam,
+    HeteroLRParam,
+    IntersectParam,
+    ReaderParam,
+    SecureAddExampleParam,
+)
+
+_LETTERS = {"G": "guest", "H": "host", "A": "arbiter"}
+
+
+@dataclass(frozen=True)
+class ModuleSpec:
+    """What the DSL may do with a module.
+
+    :param name: FATE's module name
+    :param parameters: the model of its parameters
+    :param roles: who takes part when it fits or processes
+    :param predict_roles: who takes part when a fitted one is applied to new rows
+    :param needs: roles that must be in the job
+    :param inputs: data inputs that it knows
+    :param many: whether an input may name several data
+    :param outputs: data outputs that it has, in order; the DSL gives them names of its own by position
+    :param idle_outputs: kinds of outputs that FATE's DSLs name although nothing comes out
+    :param fitted: whether it learns a model
+    :param most_hosts: hosts at most, ``None`` for any number
+    """
+
+    name: str
+    parameters: type[BaseModel]
+    roles: frozenset[str]
+    predict_roles: frozenset[str]
+    needs: frozenset[str] = frozenset()
+    inputs: tuple[str, ...] = ("data",)
+    many: bool = False
+    outputs: tuple[str, ...] = ("data",)
+    idle_outputs: tuple[str, ...] = ()
+    fitted: bool = False
+    most_hosts: int | None = None
+
+
+MODULES: dict[str, ModuleSpec] = {}
+
+
+def register(spec: ModuleSpec) -> None:
+    """Make a module known to the DSL.
+
+    :raises ConfigError: when another module has the name
+    """
+    if MODULES.get(spec.name, spec) != spec:
+        raise ConfigError(f"module {spec.name}", "is registered twice")
+    MODULES[spec.name] = spec
+
+
+def _module(name, parameters, roles, predict=None, needs="", **more) -> None:  # type: ignore[no-untyped-def]
+    """Register a module; roles are given by their first letters, as in FATE's lists."""
+    sets = [frozenset(_LETTERS[r] for r in letters) for letters in (roles, predict or roles, needs)]
+    register(ModuleSpec(name, parameters, *sets, **more))
+
+
+_SUPERVISED = ("train_data", "validate_data", "test_data")
+# fmt: off
+_module("Reader", ReaderParam, "GH", inputs=())
+_module("DataIO", DataIOParam, "GH", fitted=True)
+_module("DataTransform", DataTransformParam, "GH", fitted=True)
+_module("Intersection", IntersectParam, "GH", needs="GH", idle_outputs=("cache", "model"))
+_module("HeteroLR", HeteroLRParam, "GHA", "GH", needs="GHA", inputs=_SUPERVISED, fitted=True)
+_module("Evaluation", EvaluationParam, "G", many=True, outputs=(), idle_outputs=("data",))
+_module("SecureAddExample", SecureAddExampleParam, "GH", needs="GH", inputs=(), outputs=(), most_hosts=1)
+# fmt: on
+
+_LATER = """
+    ApiReader CacheLoader ColumnExpand CustNN DataStatistics Download FTL FeatureImputation FeatureScale
+    FederatedSample FeldmanVerifiableSum HeteroDataSplit HeteroFastSecureBoost HeteroFeatureBinning
+    HeteroFeatureSelection HeteroKmeans HeteroLinR HeteroNN HeteroPearson HeteroPoisson HeteroSSHELR HeteroSSHELinR
+    HeteroSSHEPoisson HeteroSecureBoost HomoDataSplit HomoFeatureBinning HomoLR HomoNN HomoOneHotEncoder
+    HomoSecureBoost HomoSecureboost LabelTransform LocalBaseline ModelLoader ModelRestore ModelStore OneHotEncoder
+    PSI PositiveUnlabeled SBTFeatureTransformer SPDZTest SampleWeight Scorecard SecureInformationRetrieval Union
+    Upload Writer
+"""
+#: Modules of FATE 1.5 to 1.11 that are not there yet.
+KNOWN_LATER = frozenset(_LATER.split())
+
+
+def module(name: object, path: str) -> ModuleSpec:
+    """The module of that name.
+
+    :param path: where the name stands, for the error
+    :raises ConfigError: when it is unknown or not there yet
+    """
+    if isinstance(name, str) and name in MODULES:
+        return MODULES[name]
+    if isinstance(name, str) and name in KNOWN_LATER:
+        raise ConfigError(path, f"the module {name} is known and not there yet; there are {', '.join(MODULES)}")
+    raise ConfigError(path, f"{short(name)} is not a module; {did_you_mean(name, [*MODULES, *KNOWN_LATER])}")

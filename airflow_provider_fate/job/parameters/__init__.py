@@ -1,0 +1,22 @@
+"""The parameters of each module, under FATE's names and with FATE's defaults."""
+
+from __future__ import annotations
+
+from airflow_provider_fate.job.parameters.base import Parameters
+from airflow_provider_fate.job.parameters.data_io import DataIOParam, DataTransformParam
+from airflow_provider_fate.job.parameters.evaluation import EvaluationParam
+from airflow_provider_fate.job.parameters.hetero_lr import HeteroLRParam
+from airflow_provider_fate.job.parameters.intersect import IntersectParam
+from airflow_provider_fate.job.parameters.reader import ReaderParam
+from airflow_provider_fate.job.parameters.secure_add_example import SecureAddExampleParam
+
+__all__ = [
+    "DataIOParam",
+    "DataTransformParam",
+    "EvaluationParam",
+    "HeteroLRParam",
+    "IntersectParam",
+    "Parameters",
+    "ReaderParam",
+    "SecureAddExampleParam",
+]

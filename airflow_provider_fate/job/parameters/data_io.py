@@ -1,0 +1,117 @@
+"""DataIO and its later name DataTransform: from stored columns to features and a label."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from airflow_provider_fate.job.parameters.base import (
+    Bool,
+    Int,
+    Loc,
+    Parameters,
+    Scalar,
+    Scalars,
+    choice,
+    ignored,
+    later,
+)
+
+_TYPES = ("float64", "float", "int", "int64", "long")
+FillMethod = choice("min", "max", "mean", "designated")
+ImputeValues = list[Scalar | None]
+
+
+class DataIOParam(Parameters):
+    """How a party's columns become features and a label: types, missing values, outliers. Fitted values (means,
+    minima, ...) are part of the model and are used again in prediction."""
+
+    own: ClassVar[frozenset[str] | None] = None
+
+    input_format: choice("dense", "sparse", "tag") = Field(
+        default="dense",
+        description="What the stored columns are: one column a feature.",
+        json_schema_extra=later("input in the sparse (svm-light) and tag formats"),
+    )
+    delimitor: str = Field(
+        default=",",
+        description="FATE's separator of the values of a row.",
+        json_schema_extra=ignored("tables are stored by columns, so there is nothing to split"),
+    )
+    data_type: choice(*_TYPES, "str") = Field(
+        default="float64",
+        description="Type of the features. Features are kept as float64, which holds whole numbers up to 2^53 exactly.",
+    )
+    exclusive_data_type: dict[str, choice(*_TYPES, "str")] | None = Field(
+        default=None,
+        description="Types of single features, by name.",
+        json_schema_extra=ignored("all features are kept as float64"),
+    )
+    tag_with_value: Bool = Field(
+        default=False, description="For the tag format.", json_schema_extra=later("the tag format")
+    )
+    tag_value_delimitor: str = Field(
+        default=":", description="For the tag format.", json_schema_extra=ignored("the input is dense")
+    )
+    missing_fill: Bool = Field(default=False, description="Whether to fill in missing values.")
+    default_value: Scalars = Field(
+        default=0,
+        description="What to fill in with the method designated: one value, or a list with one for each feature.",
+    )
+    missing_fill_method: FillMethod | None = Field(
+        default=None,
+        description="What to fill in: the feature's smallest, largest or mean value, or default_value. Without a "
+        "method it is default_value.",
+    )
+    missing_impute: ImputeValues | None = Field(
+        default=None,
+        description="Values that count as missing, beside empty ones. Without a list: '', none, null, na, nan.",
+    )
+    outlier_replace: Bool = Field(default=False, description="Whether to replace outliers.")
+    outlier_replace_method: FillMethod | None = Field(
+        default=None,
+        description="What replaces outliers, as missing_fill_method; designated takes outlier_replace_value.",
+    )
+    outlier_impute: ImputeValues | None = Field(default=None, description="Values that count as outliers.")
+    outlier_replace_value: Scalars = Field(
+        default=0, description="What replaces outliers with the method designated, as default_value."
+    )
+    with_label: Bool = Field(default=False, description="Whether the party's table has the label.")
+    label_name: Annotated[str, Field(min_length=1)] = Field(default="y", description="Name of the label's column.")
+    label_type: choice(*_TYPES, "str") = Field(default="int", description="Type of the label.")
+    output_format: choice("dense", "sparse") = Field(
+        default="dense", description="Form of the features that follow.", json_schema_extra=later("sparse output")
+    )
+    need_run: Bool = Field(default=True, description="Whether to run at all; if not, rows pass unchanged.")
+
+    @field_validator("data_type", "exclusive_data_type", mode="after")
+    @classmethod
+    def _numeric(cls, value: Any) -> Any:
+        if value == "str" or (isinstance(value, dict) and "str" in value.values()):
+            raise ValueError("features of type str are known and not there yet; expected a numeric type")
+        return value
+
+    def remarks(self, given: dict[str, Any]) -> list[tuple[Loc, str]]:
+        found: list[tuple[Loc, str]] = []
+        if self.missing_fill_method is not None and not self.missing_fill:
+            found.append((("missing_fill_method",), "has no effect, as missing_fill is false"))
+        if self.outlier_replace_method is not None and not self.outlier_replace:
+            found.append((("outlier_replace_method",), "has no effect, as outlier_replace is false"))
+        return found
+
+
+class DataTransformParam(DataIOParam):
+    """The same as DataIO, under the name that FATE gives it since 1.7."""
+
+    with_match_id: Bool = Field(
+        default=False,
+        description="Whether the table has a column to match rows by, beside its id.",
+        json_schema_extra=later("a match id beside the id"),
+    )
+    match_id_name: str = Field(
+        default="", description="Name of that column.", json_schema_extra=ignored("rows are matched by their id")
+    )
+    match_id_index: Int = Field(
+        default=0, description="Position of that column.", json_schema_extra=ignored("rows are matched by their id")
+    )

@@ -1,0 +1,200 @@
+"""Groups of parameters that FATE's linear models share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from airflow_provider_fate.job.parameters.base import (
+    Bool,
+    Float,
+    Int,
+    Loc,
+    Parameters,
+    Positive,
+    choice,
+    ignored,
+    later,
+)
+from airflow_provider_fate.job.parameters.metrics import SINGLE, full_names
+
+STRONG_KEY = 2048
+WEAKEST_KEY = 1024
+_AFFINE = ("iterativeaffine", "randomiterativeaffine", "affine")
+
+
+class InitParam(Parameters):
+    """How a model starts."""
+
+    init_method: choice("random_uniform", "random_normal", "ones", "zeros", "const") = Field(
+        default="random_uniform",
+        description="Starting values: uniform in [0, 1) , standard normal, all 1, all 0, or all init_const.",
+    )
+    init_const: Float = Field(default=1, description="The starting value with the method const.")
+    fit_intercept: Bool = Field(default=True, description="Whether the model has an intercept.")
+    random_seed: Int | None = Field(default=None, description="Seed of random starts; without one, the job's seed.")
+
+
+class EncryptParam(Parameters):
+    """How numbers are encrypted while they are computed with."""
+
+    method: choice("BFV", "Paillier") = Field(
+        default="BFV",
+        description="BFV is a lattice scheme with 128-bit security, and fast. Paillier is FATE's scheme. FATE's "
+        "iterativeAffine and randomIterativeAffine are broken and are replaced by BFV.",
+    )
+    key_length: Annotated[Int, Field(ge=WEAKEST_KEY, le=8192, multiple_of=2)] = Field(
+        default=STRONG_KEY,
+        description="Bits of a Paillier key. FATE's old default 1024 is raised to 2048 unless allow_weak_key is set; "
+        "below 1024 is refused.",
+    )
+    allow_weak_key: Bool = Field(
+        default=False, description="Not in FATE: take a key_length from 1024 to 2047 as it is, instead of raising it."
+    )
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _sound(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError(
+                "null, no encryption, would show the labels to the other parties; expected BFV or Paillier"
+            )
+        return "BFV" if isinstance(value, str) and value.lower() in _AFFINE else value
+
+    @model_validator(mode="after")
+    def _strong(self) -> EncryptParam:
+        if self.key_length < STRONG_KEY and not self.allow_weak_key:
+            object.__setattr__(self, "key_length", STRONG_KEY)
+        return self
+
+    def remarks(self, given: dict[str, Any]) -> list[tuple[Loc, str]]:
+        found: list[tuple[Loc, str]] = []
+        method = given.get("method")
+        if isinstance(method, str) and method.lower() in _AFFINE:
+            found.append((("method",), f"{method}: this scheme is broken and is replaced by BFV (lattices, 128-bit)"))
+        if self.method == "BFV":
+            if "key_length" in given:
+                found.append((("key_length",), "has no effect: BFV has fixed parameters of 128-bit security"))
+        elif self.key_length < STRONG_KEY:
+            found.append((("key_length",), f"{self.key_length}: a weak key, as allow_weak_key asks for"))
+        elif "key_length" in given and str(given["key_length"]) != str(self.key_length):
+            found.append((("key_length",), f"{given['key_length']}: too weak today, raised to {self.key_length}"))
+        return found
+
+
+class PredictParam(Parameters):
+    """How scores become predictions."""
+
+    threshold: Annotated[Float, Field(ge=0, le=1)] = Field(
+        default=0.5, description="Binary: the score above which the positive class is predicted."
+    )
+
+
+class CrossValidationParam(Parameters):
+    """Cross validation."""
+
+    n_splits: Annotated[Int, Field(ge=2, le=1000)] = Field(default=5, description="Number of folds.")
+    mode: choice("hetero", "homo") = Field(default="hetero", description="How the data is split between parties.")
+    role: choice("guest", "host", "arbiter") = Field(default="guest", description="Set by FATE itself.")
+    shuffle: Bool = Field(default=True, description="Whether rows are shuffled before.")
+    random_seed: Int = Field(default=1, description="Seed of the folds.")
+    need_cv: Bool = Field(
+        default=False, description="Whether to cross-validate.", json_schema_extra=later("cross validation")
+    )
+    output_fold_history: Bool = Field(default=True, description="Whether to keep what each fold gave.")
+    history_value_type: choice("score", "instance") = Field(default="score", description="What to keep of it.")
+
+
+class StochasticQuasiNewtonParam(Parameters):
+    """The optimizer sqn."""
+
+    update_interval_L: Positive = Field(default=3, description="Iterations between updates.")
+    memory_M: Positive = Field(default=5, description="Updates kept.")
+    sample_size: Positive = Field(default=5000, description="Rows for an update.")
+    random_seed: Int | None = Field(default=None, description="Seed of the choice of rows.")
+
+
+class StepwiseParam(Parameters):
+    """Stepwise choice of features."""
+
+    score_name: choice("AIC", "BIC") = Field(default="AIC", description="What to choose by.")
+    mode: choice("hetero", "homo") = Field(default="hetero", description="How the data is split between parties.")
+    role: choice("guest", "host", "arbiter") = Field(default="guest", description="Set by FATE itself.")
+    direction: choice("forward", "backward", "both") = Field(default="both", description="Add or remove features.")
+    max_step: Positive = Field(default=10, description="Steps at most.")
+    nvmin: Positive = Field(default=2, description="Features at least.")
+    nvmax: Positive | None = Field(default=None, description="Features at most.")
+    need_stepwise: Bool = Field(
+        default=False, description="Whether to choose features.", json_schema_extra=later("stepwise choice of features")
+    )
+
+
+class EncryptedModeCalculatorParam(Parameters):
+    """FATE's ways of encrypting less often; FATE 1.11 takes strict whatever is set."""
+
+    mode: choice("strict", "fast", "balance", "confusion_opt", "confusion_opt_balance") = Field(
+        default="strict",
+        description="How often numbers are encrypted anew.",
+        json_schema_extra=ignored("everything is encrypted anew each time (strict)"),
+    )
+    re_encrypted_rate: Annotated[Float, Field(ge=0, le=1)] = Field(
+        default=1,
+        description="Share that is encrypted anew.",
+        json_schema_extra=ignored("everything is encrypted anew each time (strict)"),
+    )
+
+
+ValidationFreqs = Positive | list[Positive]
+
+
+class CallbackParam(Parameters):
+    """FATE 1.7's way of saying what happens during training. What it sets overrides the parameters of the same names
+    beside it."""
+
+    callbacks: list[choice("EarlyStopping", "PerformanceEvaluate", "ModelCheckpoint")] | None = Field(
+        default=None,
+        description="PerformanceEvaluate: validate during training. EarlyStopping: and stop when the metrics get no "
+        "better. ModelCheckpoint: checkpoints, which are always kept here.",
+    )
+    validation_freqs: ValidationFreqs | None = Field(default=None, description="As beside it.")
+    early_stopping_rounds: Positive | None = Field(default=None, description="As beside it.")
+    metrics: list[str] | None = Field(default=None, description="As beside it.")
+    use_first_metric_only: Bool = Field(default=False, description="As beside it.")
+    save_freq: Positive = Field(
+        default=1,
+        description="Iterations between checkpoints.",
+        json_schema_extra=ignored("checkpoints are kept by time, every few seconds"),
+    )
+
+    @field_validator("metrics", mode="after")
+    @classmethod
+    def _known(cls, value: list[str] | None) -> list[str] | None:
+        return training_metrics(value)
+
+    @property
+    def validates(self) -> bool:
+        return bool({"EarlyStopping", "PerformanceEvaluate"} & set(self.callbacks or ()))
+
+    @property
+    def stops(self) -> bool:
+        return "EarlyStopping" in (self.callbacks or ())
+
+    def remarks(self, given: dict[str, Any]) -> list[tuple[Loc, str]]:
+        found: list[tuple[Loc, str]] = []
+        if "ModelCheckpoint" in (self.callbacks or ()):
+            found.append((("callbacks",), "ModelCheckpoint: checkpoints are always kept"))
+        if not self.validates:
+            found += [
+                ((name,), "has no effect, as neither EarlyStopping nor PerformanceEvaluate is among callbacks")
+                for name in ("validation_freqs", "metrics", "use_first_metric_only")
+                if given.get(name)
+            ]
+        if not self.stops and self.early_stopping_rounds is not None:
+            found.append((("early_stopping_rounds",), "has no effect, as EarlyStopping is not among callbacks"))
+        return found
+
+
+def training_metrics(value: list[str] | None) -> list[str] | None:
+    """Full names of metrics to watch during training."""
+    return None if value is None else full_names(value, SINGLE, "a validation during training")

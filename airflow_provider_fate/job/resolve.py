@@ -1,0 +1,250 @@
+"""The parts of a v2 conf, each checked and brought into one form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+from pydantic import BaseModel
+
+from airflow_provider_fate.errors import ConfigError
+from airflow_provider_fate.job.dsl import ComponentSpec
+from airflow_provider_fate.job.job_parameters import SHARED, JobParameters
+from airflow_provider_fate.job.names import MAX_LENGTH, check_component, did_you_mean, short, text_of
+from airflow_provider_fate.job.parameters.base import Locate, validate
+from airflow_provider_fate.job.party import ROLES, Party
+from airflow_provider_fate.job.plain import as_dict, flatten, join, merged, only_keys
+from airflow_provider_fate.job.sources import Source, render
+from airflow_provider_fate.job.spark_run import SparkRun
+
+Parameters = dict[str, dict[str, Any]]
+
+
+def parties(value: Any) -> tuple[Party, ...]:
+    """The parties under ``role``: guest, hosts, arbiter."""
+    role = as_dict(value, "role")
+    only_keys(role, ROLES, "role", {"local": "uploads are tasks of their own here, so a job has no local role"})
+    found: list[Party] = []
+    for name in ROLES:
+        ids = role.get(name)
+        if ids is None:
+            continue
+        path = f"role.{name}"
+        if not isinstance(ids, list):
+            raise ConfigError(path, f"expected a list of party ids, got {short(ids)}")
+        if name != "host" and len(ids) > 1:
+            raise ConfigError(path, f"expected one {name}, got {len(ids)}")
+        for i, item in enumerate(ids):
+            party = _party(name, item, f"{path}[{i}]")
+            if party in found:
+                raise ConfigError(f"{path}[{i}]", f"{party.party_id} is given twice")
+            found.append(party)
+    if not any(party.role == "guest" for party in found):
+        raise ConfigError("role.guest", "is missing; a job needs a guest")
+    return tuple(found)
+
+
+def _party(role: str, party_id: Any, path: str) -> Party:
+    text = text_of(party_id, path)
+    try:
+        return Party(role, text)
+    except ConfigError as error:
+        raise ConfigError(path, error.problem) from None
+
+
+def initiator(value: Any, known: Collection[Party]) -> Party:
+    """The party under ``initiator``, one of those under ``role``."""
+    given = as_dict(value, "initiator")
+    only_keys(given, ("role", "party_id"), "initiator")
+    for key in ("role", "party_id"):
+        if key not in given:
+            raise ConfigError(f"initiator.{key}", "is missing")
+    if given["role"] not in ROLES:
+        raise ConfigError(
+            "initiator.role", f"{short(given['role'])} is not a role; {did_you_mean(given['role'], ROLES)}"
+        )
+    party = _party(given["role"], given["party_id"], "initiator.party_id")
+    if party not in known:
+        raise ConfigError("initiator", f"{party} is not among the parties under role: {', '.join(map(str, known))}")
+    return party
+
+
+def by_role(known: Collection[Party], value: Callable[[Party], Any]) -> dict[str, list[Any]]:
+    """A value of each party, in lists by role."""
+    found: dict[str, list[Any]] = {}
+    for party in known:
+        found.setdefault(party.role, []).append(value(party))
+    return found
+
+
+def indexed(known: Collection[Party], values: dict[Party, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Dicts of parties as a v2 conf has them, by role and index; empty ones are left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for role, blocks in by_role(known, lambda party: values.get(party)).items():
+        kept = {str(i): block for i, block in enumerate(blocks) if block}
+        if kept:
+            found[role] = kept
+    return found
+
+
+def model_id(known: Collection[Party]) -> str:
+    """FATE's id of a model: ``arbiter-10000#guest-9999#host-10000_10001#model``."""
+    ids = by_role(known, lambda party: party.party_id)
+    text = "#".join([*(f"{role}-{'_'.join(ids[role])}" for role in sorted(ids)), "model"])
+    if len(text) <= MAX_LENGTH:
+        return text
+    hosts = f"{len(ids['host'])}.{sha256(text.encode()).hexdigest()[:16]}"
+    return "#".join(
+        [f"{role}-{'_'.join(ids[role])}" for role in sorted(ids) if role != "host"] + [f"host-{hosts}", "model"]
+    )
+
+
+def _blocks(value: Any, path: str, known: Collection[Party]) -> list[tuple[Party, str, Any]]:
+    """What stands under ``role`` of a section: party, path and content; an index group gives one for each party."""
+    found: list[tuple[Party, str, Any]] = []
+    ids = by_role(known, lambda party: party)
+    for role, groups in as_dict(value, path).items():
+        at = join(path, role)
+        if role not in ROLES:
+            raise ConfigError(at, f"unknown role; {did_you_mean(role, ROLES)}")
+        if role not in ids:
+            raise ConfigError(at, f"there is no {role} under role")
+        for key, content in as_dict(groups, at).items():
+            where = join(at, key)
+            for index in key.split("|"):
+                if not (index.isascii() and index.isdigit() and len(index) <= 6) or int(index) >= len(ids[role]):
+                    raise ConfigError(
+                        where,
+                        f"{short(index)} is not the index of a {role}; expected 0"
+                        + (f" to {len(ids[role]) - 1}, or several such as 0|1" if len(ids[role]) > 1 else ""),
+                    )
+                found.append((ids[role][int(index)], where, content))
+    return found
+
+
+def job_parameters(
+    value: Any, known: Collection[Party], source: Source, notices: list[str]
+) -> tuple[JobParameters, dict[Party, SparkRun], dict[str, Any]]:
+    """What concerns the whole job, each party's ``spark_run``, and the section normalised."""
+    section = as_dict(value, "job_parameters")
+    only_keys(
+        section,
+        ("common", "role"),
+        "job_parameters",
+        dict.fromkeys(JobParameters.model_fields, "it belongs under common"),
+    )
+    common = as_dict(section.get("common"), "job_parameters.common")
+    shared, said = validate(JobParameters, common, source.job_parameter)
+    notices += said
+    base = SparkRun.parse(common.get("spark_run"), source.job_parameter(("spark_run",)))
+    runs = dict.fromkeys(known, base)
+    own: dict[Party, dict[str, Any]] = {}
+    for party, path, content in _blocks(section.get("role"), "job_parameters.role", known):
+        given = as_dict(content, path)
+        for key in SHARED:
+            if key in given:
+                raise ConfigError(
+                    join(path, key), "must be the same for all parties; it belongs under job_parameters.common"
+                )
+        # The id only fills what a predict job needs; the rest of the common parameters was checked above.
+        filled = {"job_type": shared.job_type, "model_id": shared.model_id}
+        _, said = validate(JobParameters, {**filled, **given}, partial(render, path))
+        notices += said
+        own[party] = {**own.get(party, {}), **given}
+        if "spark_run" in given:
+            runs[party] = SparkRun.parse(given["spark_run"], join(path, "spark_run")).over(runs[party])
+            own[party]["spark_run"] = runs[party].to_dict()
+    normalised = {**common, **({"spark_run": base.to_dict()} if "spark_run" in common else {})}
+    return shared, runs, {"common": normalised, "role": indexed(known, own)}
+
+
+def components_dict(value: Any, path: str, known: Collection[str] | None) -> Parameters:
+    """Parameters by component.
+
+    :param known: the DSL's components, ``None`` where the DSL comes later
+    """
+    found = as_dict(value, path)
+    for name, given in found.items():
+        at = join(path, name)
+        if known is not None and name not in known:
+            raise ConfigError(at, f"the DSL has no such component; {did_you_mean(name, known)}")
+        check_component(name, at)
+        if not isinstance(given, dict):
+            raise ConfigError(at, f"expected a dict of parameters, got {short(given)}")
+    return found
+
+
+def layers(
+    value: Any, known: Collection[Party], components: Collection[str] | None
+) -> tuple[Parameters, dict[Party, Parameters]]:
+    """``component_parameters``: what is common, and what single parties lay over it."""
+    root = "component_parameters"
+    section = as_dict(value, root)
+    only_keys(section, ("common", "role"), root, dict.fromkeys(components or (), "it belongs under common or role"))
+    common = components_dict(section.get("common"), f"{root}.common", components)
+    own: dict[Party, Parameters] = {}
+    for party, path, content in _blocks(section.get("role"), f"{root}.role", known):
+        given = components_dict(content, path, components)
+        before = flatten(own.get(party, {}), "")
+        for at, leaf in flatten(given, "").items():
+            if at in before and before[at] != leaf:
+                raise ConfigError(join(path, at), f"{party} has another value already, {short(before[at])}")
+        own[party] = merged(own.get(party, {}), given)
+    return common, own
+
+
+def check_roles(components: dict[str, ComponentSpec], known: Collection[Party]) -> None:
+    """See that the job has the parties that its modules need."""
+    hosts = sum(party.role == "host" for party in known)
+    present = {party.role for party in known}
+    for name, component in components.items():
+        spec = component.spec
+        needs = spec.needs & component.roles
+        for role in ROLES:
+            if role in needs and role not in present:
+                raise ConfigError(f"role.{role}", f"is missing; {name} ({spec.name}) needs one")
+        if spec.most_hosts is not None and hosts > spec.most_hosts:
+            raise ConfigError("role.host", f"{name} ({spec.name}) takes at most {spec.most_hosts} host, got {hosts}")
+
+
+def parameters(
+    components: dict[str, ComponentSpec],
+    known: tuple[Party, ...],
+    common: Parameters,
+    own: dict[Party, Parameters],
+    source: Source,
+    notices: list[str],
+) -> dict[str, dict[Party, BaseModel]]:
+    """Every component's parameters as each party has them."""
+    found: dict[str, dict[Party, BaseModel]] = {}
+    for name, component in components.items():
+        checked: dict[str, BaseModel] = {}
+        found[name] = {}
+        for role, members in by_role(known, lambda party: party).items():
+            for index, party in enumerate(members):
+                given = merged(common.get(name, {}), own.get(party, {}).get(name, {}))
+                locate = partial(source.parameter, role, index, name)
+                key = json.dumps(given, sort_keys=True)
+                if key not in checked:
+                    checked[key], said = validate(component.spec.parameters, given, locate)
+                    notices += said
+                found[name][party] = checked[key]
+                _check_shared(component, found[name], party, locate)
+    return found
+
+
+def _check_shared(component: ComponentSpec, found: dict[Party, BaseModel], party: Party, locate: Locate) -> None:
+    own = getattr(component.spec.parameters, "own", frozenset())
+    first = next(iter(found))
+    if own is None or found[first] is found[party]:
+        return
+    for key in component.spec.parameters.model_fields:
+        mine, others = getattr(found[party], key), getattr(found[first], key)
+        if key not in own and mine != others:
+            raise ConfigError(
+                locate((key,)),
+                f"must be the same for all parties; {party} has {short(mine)}, {first} has {short(others)}",
+            )
