@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_fate.errors import ConfigError, DataError, PeerRestarted
+from airflow_provider_fate.errors import DataError, PeerRestarted
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.modules import MODULES
 from airflow_provider_fate.job.party import Party
@@ -69,13 +69,13 @@ class Pipeline:
     def prepare(self) -> None:
         """Find what the job needs before the parties meet: tables and, to predict, the model.
 
+        :raises ConfigError: the job names no table for this party
         :raises StorageError: a table or model is missing
         """
         for spec in self.job.components.values():
-            if spec.module == READER:
-                table = self.job.reader_table(spec.name, self.party)
-                if table is not None:
-                    self._inputs[spec.name] = self.tables.meta(table.namespace, table.name)
+            if spec.module == READER and self._takes_part(spec.module):
+                table = self.job.require_table(spec.name, self.party)
+                self._inputs[spec.name] = self.tables.meta(table.namespace, table.name)
         if self.job.job_type == "predict":
             self._stored_models = self.model_store.load(self.job.model_id, self.model_version)
 
@@ -88,11 +88,11 @@ class Pipeline:
             try:
                 result = self._run_components(session.federation(), checkpoints, common)
                 self._agree_to_end(session.federation().scoped("job"))
+                self._store(result)
+                session.finish()
                 break
-            except PeerRestarted as restarted:
-                self.progress.say(f"{restarted}; meeting again")
-        self._store(result)
-        session.finish()
+            except PeerRestarted:  # the session has said who
+                continue
         checkpoints.clear()
         self.storage.delete(f"{self.progress.directory}/checkpoints")
 
@@ -160,12 +160,7 @@ class Pipeline:
         )
 
     def _read(self, name: str) -> Outputs:
-        meta = self._inputs.get(name)
-        if meta is None:
-            raise ConfigError(
-                f"component_parameters.role.{self.party.role}.{name}",
-                f"no table is named for {self.party}; give table: {{namespace, name}}",
-            )
+        meta = self._inputs[name]
         rows = read_rows(self.tables, meta, self.engine, self.job.partitions)
         label = f", label {meta.label_name}" if meta.label_name else ""
         self.progress.say(
