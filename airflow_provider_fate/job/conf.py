@@ -44,6 +44,8 @@ class Job:
     job_parameters: JobParameters
     notices: list[str]
     _conf: dict[str, Any] = field(repr=False)
+    _source: Source = field(repr=False)
+    _said: list[str] = field(repr=False)
     _spark: dict[Party, SparkRun] = field(repr=False)
     _parameters: dict[str, dict[Party, BaseModel]] = field(repr=False)
 
@@ -89,7 +91,19 @@ class Job:
         return cls.parse(value["conf"], value.get("dsl"))
 
     @classmethod
-    def _build(cls, conf: dict[str, Any], dsl: dict[str, Any] | None, source: Source, notices: list[str]) -> Job:
+    def _build(
+        cls,
+        conf: dict[str, Any],
+        dsl: dict[str, Any] | None,
+        source: Source,
+        notices: list[str],
+        said: list[str] | None = None,
+    ) -> Job:
+        """Check everything.
+
+        :param notices: so far
+        :param said: notices that are not about parameters, where they are known already
+        """
         only_keys(conf, KEYS, "", _HINTS)
         if "provider" in conf:
             notices.append("provider has no effect here: there is one implementation of every module")
@@ -101,7 +115,9 @@ class Job:
         components = {} if dsl is None else dsl_.parse(dsl, job_parameters.job_type, notices)
         common, own = resolve.layers(conf.get("component_parameters"), parties, None if dsl is None else components)
         resolve.check_roles(components, parties)
-        parameters = resolve.parameters(components, parties, common, own, source, notices)
+        said = notices if said is None else said
+        about_parameters: list[str] = []
+        parameters = resolve.parameters(components, parties, common, own, source, about_parameters)
         normalised = {
             "dsl_version": 2,
             "initiator": {"role": initiator.role, "party_id": initiator.party_id},
@@ -109,14 +125,23 @@ class Job:
             "job_parameters": jobs_conf,
             "component_parameters": {"common": common, "role": resolve.indexed(parties, own)},
         }
+        all_notices = list(dict.fromkeys([*said, *about_parameters]))
         return cls(
-            parties, initiator, components, job_parameters, list(dict.fromkeys(notices)), normalised, spark, parameters
+            parties, initiator, components, job_parameters, all_notices, normalised, source, said, spark, parameters
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The job as JSON, in version 2: ``{"conf": ..., "dsl": ...}``."""
-        dsl = {"components": {name: c.to_dict() for name, c in self.components.items()}} if self.components else None
-        return plain({"conf": self._conf, "dsl": dsl}, "job")
+        """The job as JSON, in version 2: ``{"conf": ..., "dsl": ...}``.
+
+        ``spark_run`` and what has no effect are left out: they are the submitting party's own, may hold secrets, and
+        this is kept with the model.
+        """
+        section = self._conf["job_parameters"]
+        conf = {**self._conf, "job_parameters": {"common": resolve.kept(section["common"]), "role": {}}}
+        return plain({"conf": conf, "dsl": self._dsl()}, "job")
+
+    def _dsl(self) -> dict[str, Any] | None:
+        return {"components": {name: c.to_dict() for name, c in self.components.items()}} if self.components else None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and self.to_dict() == other.to_dict()
@@ -258,7 +283,7 @@ class Job:
             role: {index: without(blocks, over) for index, blocks in groups.items()}
             for role, groups in layers["role"].items()
         }
-        return self._again(conf, SourceOver(Source(conf), "parameters", over))
+        return self._again(conf, SourceOver(self._source, "parameters", over))
 
     def with_data(self, data: Any) -> Job:
         """The same job on other tables.
@@ -272,7 +297,7 @@ class Job:
         for role, index, component, parameters in place(plain(data, "data"), self.parties, self.readers):
             blocks = own.setdefault(role, {}).setdefault(str(index), {})
             blocks[component] = merged(blocks.get(component, {}), parameters)
-        return self._again(conf, Source(conf))
+        return self._again(conf, self._source)
 
     def for_prediction(self, stored: Any) -> Job:
         """The whole predict job: this conf with the components of the train job that made the model.
@@ -286,7 +311,7 @@ class Job:
         """
         trained = Job.from_dict(stored)
         conf, dsl = prediction.complete(self, trained)
-        return Job._build(conf, dsl, Source(conf), [])
+        return Job._build(conf, dsl, Source(conf), [], self._said)
 
     def _again(self, conf: dict[str, Any], source: Source) -> Job:
-        return Job._build(conf, self.to_dict()["dsl"], source, [])
+        return Job._build(conf, self._dsl(), source, [], self._said)

@@ -32,12 +32,10 @@ def complete(predict: Job, trained: Job) -> tuple[dict[str, Any], dict[str, Any]
             f"{short(predict.model_id)}: the job that is kept with the model made {trained.model_id}",
         )
     _check_parties(predict, trained)
-    own_dsl = predict.to_dict()["dsl"]
-    components = dict(predict.components) if own_dsl else deduced(trained.components)
+    components = predict.components or deduced(trained.components)
     _check_components(components, trained)
     readers = [name for name, c in components.items() if c.module == "Reader"]
-    conf = predict.to_dict()["conf"]
-    conf["component_parameters"] = _parameters(predict, trained, set(components), readers)
+    conf = {**predict._conf, "component_parameters": _parameters(predict, trained, set(components), readers)}
     return conf, {"components": {name: c.to_dict() for name, c in components.items()}}
 
 

@@ -161,6 +161,11 @@ def job_parameters(
     return shared, runs, {"common": normalised, "role": indexed(known, own)}
 
 
+def kept(common: dict[str, Any]) -> dict[str, Any]:
+    """The job parameters that concern the job itself."""
+    return {key: value for key, value in common.items() if key in (*SHARED, "work_mode", "backend")}
+
+
 def components_dict(value: Any, path: str, known: Collection[str] | None) -> Parameters:
     """Parameters by component.
 

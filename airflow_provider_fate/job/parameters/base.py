@@ -195,18 +195,19 @@ def model_at(model: type[BaseModel], loc: Loc) -> type[BaseModel] | None:
         if isinstance(step, int):
             continue
         field = model.model_fields.get(step)
-        inner = None if field is None else _model_in(field.annotation)
+        inner = None if field is None else model_in(field.annotation)
         if inner is None:
             return None
         model = inner
     return model
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model inside a type such as ``X | None`` or ``list[X]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if get_origin(annotation) in (typing.Union, types.UnionType, Annotated, list):
         for inner in get_args(annotation):
-            if (found := _model_in(inner)) is not None:
+            if (found := model_in(inner)) is not None:
                 return found
     return None

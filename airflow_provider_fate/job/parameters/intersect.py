@@ -10,7 +10,7 @@ from airflow_provider_fate.job.parameters.base import Bool, Float, Int, Loc, Par
 
 _HASHES = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sm3")
 _STRONG = ("sha256", "sha384", "sha512", "sm3")
-_ONE_WAY = "every method is carried out as ECDH on Curve25519, which hashes ids with SHA-512 and a domain of its own"
+_ONE_WAY = "every method is carried out as ECDH on Curve25519, with a hash of its own"
 _ROLE = choice("guest", "host")
 
 
@@ -75,7 +75,7 @@ class DHParam(Parameters):
 class ECDHParam(Parameters):
     """FATE's settings of the ecdh method."""
 
-    salt: str = Field(default="", description="Text added to ids before hashing.", json_schema_extra=ignored(_ONE_WAY))
+    salt: str = Field(default="", description="Public text that is mixed into the hashes of ids.")
     hash_method: choice(*_STRONG) = Field(
         default="sha256", description="Hash function.", json_schema_extra=ignored(_ONE_WAY)
     )

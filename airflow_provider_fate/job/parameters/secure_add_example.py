@@ -22,6 +22,6 @@ class SecureAddExampleParam(Parameters):
     partition: Annotated[Int, Field(ge=1, le=100_000)] = Field(
         default=1, description="Number of partitions of the table that each party makes."
     )
-    data_num: Annotated[Int, Field(ge=1, le=1_000_000_000)] = Field(
+    data_num: Annotated[Int, Field(ge=1, le=1 << 29)] = Field(
         default=1000, description="Rows of the table that each party makes; the sum must be twice this number."
     )
