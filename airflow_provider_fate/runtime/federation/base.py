@@ -28,6 +28,8 @@ class Transport(ABC):
 
     #: the largest body that one call of :meth:`send` takes, in bytes
     max_body: int = 1 << 20
+    #: one line for the person who reads the task's log, e.g. that a connection was lost; the session sets it
+    log: Callable[[str], None] = staticmethod(lambda text: None)
 
     @abstractmethod
     def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Callable[[bytes], None]) -> None:

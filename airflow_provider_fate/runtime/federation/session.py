@@ -88,7 +88,7 @@ class Session:
             raise ConfigError("nonce", "expected 1 to 128 characters")
         self.nonce = nonce
         self.wait_seconds = wait_seconds
-        self.log = log
+        self.log = transport.log = log
         self.limits = limits or Limits()
         self._began = nonce_time(nonce) or time.time()
         self._digest, self._digests = conf_digests(common)
@@ -555,8 +555,6 @@ class Session:
                 for name, peer in self._peers.items()
                 if not peer.left
             ]
-        if self._thread is None:
-            return
         sender = threading.Thread(target=self._send_last, args=(messages,), daemon=True)
         sender.start()
         sender.join(2 * _GOODBYE)  # a broker that is away must not keep a failed task
@@ -564,6 +562,8 @@ class Session:
 
     def _send_last(self, messages: list[tuple[Party, Any]]) -> None:
         try:
+            if self._thread is None:  # not even met yet: the others may be waiting already
+                self.transport.open(self.job_id, self.me, [party for party, _ in messages], lambda body: None)
             for party, message in messages:
                 self.transport.send(party, pack(message))
             self.transport.flush(_GOODBYE)

@@ -1,0 +1,269 @@
+"""Messages between processes of one machine: files that are renamed into a directory and polled.
+
+``{path}/{job_id}/{receiver}/{sender}/{stream}-{number}.msg``: a sender writes beside and renames, so that a file that
+is there is whole; its names sort in the order of sending. The receiver deletes a file once it has taken it.
+Directories are 0700 and files 0600: the parties run as one user. A restart of the machine ends all of them, so that
+nothing is forced to disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from airflow_provider_fate.errors import ConfigError, TransportError
+from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.federation.base import Transport
+from airflow_provider_fate.runtime.federation.messages import check_job_id
+
+_log = logging.getLogger(__name__)
+
+_SHORTEST, _LONGEST = 0.001, 0.02  # seconds between two looks
+_BUSY = 0.3  # seconds after a message for which it looks often
+_FORGOTTEN = 24 * 3600.0  # seconds after which the directory of a job that nobody touches is removed
+_ENDING = 10.0  # seconds for an earlier run of the same party to end
+_LARGEST = 256 << 20  # bytes; a larger file is none of ours
+_SUFFIX = ".msg"
+
+
+class DirectoryTransport(Transport):
+    """Messages through a directory that all the parties see.
+
+    :param path: made where it is not there
+    :param max_body: bytes in one file
+    :param backlog: bytes of files that may wait for one peer before :meth:`send` waits
+    :param wait_seconds: how long :meth:`send` waits for a peer to take what is there
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        max_body: int = 1 << 20,
+        backlog: int = 1 << 30,
+        wait_seconds: float = 600.0,
+    ) -> None:
+        self.path = Path(path)
+        self.max_body = max_body
+        self.backlog = backlog
+        self.wait_seconds = wait_seconds
+        self._job = self.path
+        self._me: Party | None = None
+        self._stream = ""
+        self._numbers: dict[Party, int] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._active_at = 0.0
+        self._thread: threading.Thread | None = None
+        self._error: TransportError | None = None
+        self._held: int | None = None
+
+    @property
+    def description(self) -> str:
+        return f"the directory {self.path}"
+
+    # -- life
+
+    def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Callable[[bytes], None]) -> None:
+        self.attach(job_id, me)
+        inboxes = [self._job / str(me) / str(peer) for peer in peers]
+        try:
+            self._hold(self._job / str(me))
+            for inbox in inboxes:
+                self._make(inbox)
+            self._sweep()
+        except OSError as error:
+            raise self._failed("use", error) from error
+        self._thread = threading.Thread(target=self._poll, args=(inboxes, deliver), name=f"directory-{me}", daemon=True)
+        self._thread.start()
+
+    def attach(self, job_id: str, me: Party) -> None:
+        """Make :meth:`send` work, without taking what arrives."""
+        self._job = self.path / check_job_id(job_id)
+        self._me = me
+        self._stream = f"{time.time_ns():020d}.{secrets.token_hex(4)}"
+
+    def _make(self, directory: Path) -> None:
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        place = self.path
+        for part in directory.relative_to(self.path).parts:
+            place /= part
+            with contextlib.suppress(FileExistsError):
+                place.mkdir(mode=0o700)
+
+    def _hold(self, directory: Path) -> None:
+        """Keep a lock as long as this process lives: two runs of one party would take each other's messages."""
+        place = directory / ".lock"
+        end = time.monotonic() + _ENDING
+        while True:
+            self._make(directory)
+            held = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(held).st_ino == os.stat(place).st_ino:  # else the one who held it has removed it
+                    self._held = held
+                    return
+            except (BlockingIOError, FileNotFoundError):
+                pass
+            os.close(held)
+            if time.monotonic() > end:
+                raise TransportError(
+                    f"another process plays {directory.name} in job {self._job.name} (it holds {place}); an earlier "
+                    "run of the task may not have ended yet"
+                )
+            time.sleep(0.1)
+
+    def _sweep(self) -> None:
+        """Remove the directories of jobs that nobody has touched for a day."""
+        before = time.time() - _FORGOTTEN
+        for job in self.path.iterdir():
+            if job == self._job or job.is_symlink() or not job.is_dir() or job.stat().st_mtime > before:
+                continue
+            with contextlib.suppress(OSError, ConfigError):
+                for place in job.iterdir():
+                    Party.parse(place.name)  # else it is none of ours
+                if all(place.stat().st_mtime < before for place in [*job.glob("*"), *job.glob("*/*")]):
+                    _log.info("removing %s, which nobody has touched for a day", job)
+                    shutil.rmtree(job, ignore_errors=True)
+
+    def close(self, *, remove: bool) -> None:
+        self._stopped.set()
+        self._wake.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(5)
+        if remove and self._me is not None:
+            shutil.rmtree(self._job / str(self._me), ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self._job.rmdir()  # the last one out
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    def check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _failed(self, what: str, error: OSError) -> TransportError:
+        return TransportError(
+            f"cannot {what} the directory {self.path} for messages: {error.strerror or error}"
+            f"{f' ({error.filename})' if error.filename else ''}"
+        )
+
+    # -- sending
+
+    def send(self, to: Party, body: bytes) -> None:
+        if self._me is None or self._stopped.is_set():
+            raise TransportError("the transport is not open")
+        if len(body) > self.max_body:
+            raise TransportError(f"a message of {len(body)} bytes is larger than the largest, {self.max_body} bytes")
+        directory = self._job / str(to) / str(self._me)
+        with self._lock:
+            number = self._numbers.get(to, 0)
+            if number % 16 == 0 and number:
+                self._wait_for_room(directory, to)
+            name = f"{self._stream}-{number:012d}"
+            try:
+                try:
+                    self._write(directory, name, body)
+                except FileNotFoundError:  # not made yet, or the receiver ended a run and removed it
+                    self._make(directory)
+                    self._write(directory, name, body)
+            except OSError as error:
+                raise self._failed("write to", error) from error
+            self._numbers[to] = number + 1
+        self._active_at = time.monotonic()  # an answer may come soon
+        self._wake.set()
+
+    def _write(self, directory: Path, name: str, body: bytes) -> None:
+        draft = directory / f".{name}"
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            view = memoryview(body)
+            while view:
+                view = view[os.write(file, view) :]
+        except BaseException:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
+        finally:
+            os.close(file)
+        draft.rename(directory / f"{name}{_SUFFIX}")
+
+    def _wait_for_room(self, directory: Path, to: Party) -> None:
+        end = time.monotonic() + self.wait_seconds
+        while self._waiting(directory) > self.backlog:
+            if self._stopped.wait(0.05):
+                raise TransportError("the transport is closed")
+            if time.monotonic() > end:
+                raise TransportError(
+                    f"{to} has not taken its messages for {self.wait_seconds:.0f} s; more than {self.backlog} bytes "
+                    f"wait in {directory}"
+                )
+
+    def _waiting(self, directory: Path) -> int:
+        total = 0
+        with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    total += entry.stat().st_size
+        return total
+
+    def flush(self, timeout: float) -> None:
+        pass  # a file that is there has been accepted
+
+    # -- receiving
+
+    def _poll(self, inboxes: list[Path], deliver: Callable[[bytes], None]) -> None:
+        pause = _SHORTEST
+        while not self._stopped.is_set():
+            try:
+                found = [self._take(inbox, deliver) for inbox in inboxes]
+            except OSError as error:
+                self._error = self._failed("read", error)
+                return
+            now = time.monotonic()
+            if any(found):
+                self._active_at = now
+                continue
+            pause = _SHORTEST if now - self._active_at < _BUSY else min(_LONGEST, pause * 1.5)
+            self._wake.wait(pause)
+            self._wake.clear()
+
+    def _take(self, inbox: Path, deliver: Callable[[bytes], None]) -> bool:
+        seen = self._names(inbox)
+        if not seen:
+            return False
+        # While the first look went on, files may have come before and behind it. A second look finds every file
+        # that is older than one that the first has seen.
+        last = seen[-1]
+        names = [name for name in self._names(inbox) if name <= last]
+        for name in names:
+            if self._stopped.is_set():
+                break
+            place = inbox / name
+            body = self._read(place)
+            deliver(body)
+            place.unlink(missing_ok=True)
+        return True
+
+    @staticmethod
+    def _names(inbox: Path) -> list[str]:
+        try:
+            return sorted(name for name in os.listdir(inbox) if name.endswith(_SUFFIX) and not name.startswith("."))
+        except FileNotFoundError:
+            return []
+
+    @staticmethod
+    def _read(place: Path) -> bytes:
+        file = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(file, "rb", buffering=0) as stream:
+            return stream.read() if os.fstat(file).st_size <= _LARGEST else b""
