@@ -96,7 +96,7 @@ class FateSparkHook(SparkSubmitHook):
         self._on_progress = on_progress
         self._quiet = False
         self._tail: deque[str] = deque(maxlen=_TAIL)
-        self._files = PrivateFiles()
+        self._private = PrivateFiles()
         super().__init__(conf, conn_id, *args, **kwargs)
 
     # -- the connection
@@ -190,7 +190,7 @@ class FateSparkHook(SparkSubmitHook):
             raise ConnectionConfigError(
                 f"connection {self._conn_id!r}: extra.keytab", "it is not base64; expected the output of base64 FILE"
             ) from None
-        return self._files.write("keytab", keytab)
+        return self._private.write("keytab", keytab)
 
     # -- the command
 
@@ -202,7 +202,7 @@ class FateSparkHook(SparkSubmitHook):
         if self.client_mode and python.startswith(".") and "spark.pyspark.driver.python" not in self._conf:
             # a packed environment is unpacked beside the executors, not beside a driver on this machine
             self._conf = {**self._conf, "spark.pyspark.driver.python": sys.executable}
-        return without_secrets(super()._build_spark_common_args(), self._files, self._defaults_file)
+        return without_secrets(super()._build_spark_common_args(), self._private, self._defaults_file)
 
     def _defaults_file(self) -> Path | None:
         env = spark_master.environment_of(self._env_vars)
@@ -252,7 +252,7 @@ class FateSparkHook(SparkSubmitHook):
                 raise
             raise SparkSubmitFailed(self._submit_sp.returncode, list(self._tail), self._driver_log_path) from None
         finally:
-            self._files.delete()
+            self._private.delete()
 
     @property
     def log(self) -> Any:

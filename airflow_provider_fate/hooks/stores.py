@@ -10,7 +10,7 @@ from airflow_provider_fate.runtime.progress import job_directory
 from airflow_provider_fate.runtime.storage.models import ModelStore
 from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
 
-__all__ = ["ModelStore", "TableMeta", "TableStore", "job_status", "models", "tables"]
+__all__ = ["ModelStore", "TableMeta", "TableStore", "forget_job_status", "job_status", "models", "tables"]
 
 
 def tables(conn_id: str) -> TableStore:
@@ -29,8 +29,17 @@ def job_status(conn_id: str, job_id: str, party: Party) -> dict[str, Any] | None
     :raises StorageError: it cannot be read
     """
     storage = storage_hook(conn_id).storage
-    path = f"{job_directory(job_id, party)}/status.json"
+    path = _status_path(job_id, party)
     if not storage.exists(path):
         return None
     status = storage.read_json(path)
     return status if isinstance(status, dict) else None
+
+
+def forget_job_status(conn_id: str, job_id: str, party: Party) -> None:
+    """Delete what :func:`job_status` would return."""
+    storage_hook(conn_id).storage.delete(_status_path(job_id, party))
+
+
+def _status_path(job_id: str, party: Party) -> str:
+    return f"{job_directory(job_id, party)}/status.json"
