@@ -9,13 +9,15 @@ Parameters are fixed and never taken from a peer: N = 8192, 162 bits of cipherte
 218 allowed for 128-bit security by the Homomorphic Encryption Standard of 2018), plaintexts modulo t = 2^48.
 
 Noise and what the key holder can see of it. A fresh encryption has noise below 2^14 (ternary secrets, errors below 21,
-divided by the key prime, plus rounding). :mod:`.fixed_point` keeps sum |x_i| * max |d_i| below 2^47 and |d_i| may be at
-least 2^12, so inner products multiply noise by at most 2^35: below 2^52 for up to 8 parties. Before a result leaves,
-:meth:`Bfv.finish` adds a fresh public-key encryption of a polynomial uniform modulo t (the mask), and a flood: a
-polynomial uniform in [0, q_1 * 2^44), that is 98 bits. The sum of both hides all of the computation: plaintext
-perfectly, c1 by the hardness of ring-LWE for the fresh encryption, noise statistically, 2^-46 a coefficient (the
-standard circuit-privacy argument of Gentry 2009, section 21.1). The noise is then below 2^99 and decryption is right
-below 2^113, so it never fails. One modulus switch, which needs no secret, makes the result smaller.
+divided by the key prime, plus rounding), a sum of up to 8 parties' below 2^17. A product multiplies that by at most
+the sum of |x_i| in its polynomial: below 2^35 for one column, as :mod:`.fixed_point` keeps sum |x_i| * max |d_i| below
+2^47 with max |d_i| >= 2^12; below 2^33 a partition where columns share it, as factors have 20 bits. So noise is below
+2^56 for up to 64 partitions. Before a result leaves, :meth:`Bfv.finish` adds a fresh public-key encryption of a
+polynomial uniform modulo t (the mask), and a flood: a polynomial uniform in [0, q_1 * 2^44), that is 98 bits. Both
+together hide all of the computation: content perfectly, c1 by the hardness of ring-LWE for the fresh encryption, noise
+statistically, to 2^-42 a coefficient by these worst-case bounds and far better for typical noise (the circuit-privacy
+argument of Gentry 2009, section 21.1). The noise is then below 2^99 and decryption is right below 2^113, so it never
+fails. One modulus switch, which needs no secret, makes the result smaller.
 """
 
 from __future__ import annotations
@@ -181,7 +183,8 @@ def _part(body: bytes, mask: np.ndarray | None) -> _Part:
 def _ciphertext(body: bytes, level: list[int]) -> Any:
     """A ciphertext received. :raises CryptoError: it is not one of ``level``."""
     ciphertext = _load(seal.Ciphertext(), body)
-    if ciphertext.size() != 2 or ciphertext.is_ntt_form() or ciphertext.parms_id() != level or ciphertext.is_transparent():
+    shape = ciphertext.size(), ciphertext.is_ntt_form(), ciphertext.parms_id(), ciphertext.is_transparent()
+    if shape != (2, False, level, False):
         raise CryptoError("not a BFV ciphertext as this protocol uses it")
     return ciphertext
 
@@ -194,7 +197,7 @@ class Bfv(VectorScheme):
 
     name = "BFV"
     modulus = 1 << PLAIN_BITS
-    factor_bits = 24
+    factor_bits = 20
 
     def __init__(self, public: bytes) -> None:
         if len(public) > MAX_PUBLIC:

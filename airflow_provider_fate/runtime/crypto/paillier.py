@@ -35,8 +35,8 @@ class Paillier(VectorScheme):
 
     def __init__(self, public: bytes) -> None:
         length, rest = divmod(len(public), 3)
-        if rest or length * 8 not in PAILLIER_BITS:
-            raise CryptoError(f"a Paillier public key of {len(public)} bytes is none of {PAILLIER_BITS} bits")
+        if rest or length % 2 or not PAILLIER_BITS[0] <= length * 8 <= PAILLIER_BITS[1]:
+            raise CryptoError(f"{len(public)} bytes are no Paillier public key of a length that is accepted")
         self.public = public
         self.n = mpz(int.from_bytes(public[:length], "little"))
         self.h = mpz(int.from_bytes(public[length:], "little"))

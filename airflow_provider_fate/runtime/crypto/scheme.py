@@ -27,8 +27,8 @@ import numpy as np
 from airflow_provider_fate.errors import ConfigError
 
 METHODS = ("BFV", "Paillier")
-#: key lengths of Paillier that are sound; a shorter one must be asked for by name (``key_length: 1024``)
-PAILLIER_BITS = (1024, 2048, 3072, 4096)
+#: key lengths of Paillier, fewest and most; those below the default only where the conf asks for a weak key by name
+PAILLIER_BITS = (1024, 8192)
 DEFAULT_PAILLIER_BITS = 2048
 
 
@@ -179,12 +179,23 @@ def generate(method: str, key_length: int | None = None) -> SecretKey:
         from airflow_provider_fate.runtime.crypto.paillier import PaillierSecretKey
 
         bits = DEFAULT_PAILLIER_BITS if key_length is None else key_length
-        if bits not in PAILLIER_BITS:
+        if not PAILLIER_BITS[0] <= bits <= PAILLIER_BITS[1] or bits % 16:
             raise ConfigError(
-                "encrypt_param.key_length", f"{bits} is not offered; expected one of {', '.join(map(str, PAILLIER_BITS))}"
+                "encrypt_param.key_length",
+                f"{bits}: expected a multiple of 16 from {PAILLIER_BITS[0]} to {PAILLIER_BITS[1]}",
             )
         return PaillierSecretKey.generate(bits)
     raise ConfigError("encrypt_param.method", f"{method!r} is not known here; expected one of {', '.join(METHODS)}")
+
+
+def public_limits(method: str, key_length: int | None = None) -> tuple[int, int]:
+    """The fewest and the most bytes that a public key has."""
+    if method == "BFV":
+        from airflow_provider_fate.runtime.crypto.bfv import MAX_PUBLIC
+
+        return 1, MAX_PUBLIC
+    size = 3 * (DEFAULT_PAILLIER_BITS if key_length is None else key_length) // 8
+    return size, size
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,354 @@
+"""The encrypted computation of one batch's gradients, as each role takes part in it.
+
+Of d = sum of the parties' shares, every party gets the inner products with its own columns, and nobody gets d:
+
+1. host -> guest: its share, encrypted under the arbiter's key;
+2. guest -> hosts: the sum of all shares, encrypted, under fresh randomness;
+3. party -> arbiter: its encrypted inner products, each plus a mask that is uniform modulo the plaintext modulus;
+4. arbiter -> party: what it decrypted; the party takes its masks off.
+
+With one host the guest also gets the loss: the inner product of the host's share with a vector of its own rides along
+in 3. The host's own part of the loss is split in two uniform numbers, one for the guest, one for the arbiter, which
+takes it off what it decrypts, so that the guest sees the sum of all parts and no part alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from airflow_provider_fate.errors import CryptoError, DataError, ProtocolError
+from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.components.base import Context
+from airflow_provider_fate.runtime.components.linear import tasks
+from airflow_provider_fate.runtime.components.linear.batches import Batch
+from airflow_provider_fate.runtime.components.linear.links import Link
+from airflow_provider_fate.runtime.crypto.fixed_point import column_bits, fraction_bits, from_integers, sum_bits
+from airflow_provider_fate.runtime.crypto.scheme import SecretKey, Slots, VectorScheme
+from airflow_provider_fate.runtime.data import Rows
+from airflow_provider_fate.runtime.federation.checks import Bytes, DictOf, Integer, ListOf
+
+#: more ciphertexts than this are finished by the engine's workers rather than in the driver
+FEW_PARTS = 64
+MOST_COLUMNS = 10_000_000
+#: scale of the loss vector at most
+MOST_LOSS_BITS = 12
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """What a party gets of a batch.
+
+    :param mean: gradient of the mean loss, without penalty; one a weight
+    :param loss: the batch's mean loss with the penalties of all parties, at the guest of one host
+    """
+
+    mean: np.ndarray
+    loss: float | None = None
+
+
+class Exchange:
+    """What guest and hosts have in common. One instance per training.
+
+    :param extent: of this party's columns, over all rows
+    :param precision: most bits after the point of encrypted numbers
+    :param with_loss: whether the loss is computed; needs exactly one host
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        cipher: VectorScheme,
+        link: type[Link],
+        rows: Rows,
+        extent: Extent,
+        *,
+        intercept: bool,
+        precision: int,
+        with_loss: bool,
+    ) -> None:
+        self.ctx = ctx
+        self.cipher = cipher
+        self.link = link
+        self.rows = rows
+        self.intercept = intercept
+        self.precision = precision
+        self.with_loss = with_loss
+        self._token = secrets.token_hex(8)
+        self._largest = np.append(extent.largest, 1.0) if intercept else extent.largest
+        self._sums = np.append(extent.sums, float(rows.count)) if intercept else extent.sums
+        self._parties = 1 + len(ctx.federation.hosts)
+        # by row: of the inner product in the loss, and as much again for the host's own part
+        self._loss_bound = link.share_bound * link.vector_bound
+
+    def close(self) -> None:
+        """Free what this process keeps."""
+        tasks.forget(self._token)
+
+    def gradient(
+        self, tag: str, batch: Batch, weights: np.ndarray, penalty: float, positive: float | None = None
+    ) -> Gradient:
+        """This party's gradient of a batch.
+
+        :param tag: unlike that of any other batch
+        :param penalty: what this party's penalty adds to the mean loss
+        :param positive: at the guest, the label that counts as 1 (see :class:`~.tasks.Portion`)
+        """
+        raise NotImplementedError
+
+    def _portions(self, batch: Batch, weights: np.ndarray, positive: float | None = None) -> list[tasks.Portion]:
+        return [
+            tasks.Portion(self.link, rows, weights, self.intercept, positive) for rows in batch.rows
+        ]
+
+    def _fraction(self, batch: Batch) -> int:
+        bound = self._parties * self.link.share_bound
+        return fraction_bits(self.cipher.modulus, batch.size, bound, self.precision)
+
+    def _loss_bits(self, batch: Batch, fraction: int) -> int:
+        """Scale of the loss vector, so that the whole loss cannot wrap; the same at guest and host."""
+        room = sum_bits(self.cipher.modulus, batch.size, 2 * self._loss_bound)
+        return min(MOST_LOSS_BITS, int(room - fraction))
+
+    def _share(
+        self, batch: Batch, portions: Sequence[tasks.Portion], bodies: Sequence[Sequence[bytes]] | None
+    ) -> tuple[list[bytes], float]:
+        """Encrypted shares of each partition, and this party's own part of the loss."""
+        bits = self._fraction(batch)
+        results = tasks.run(
+            self.rows,
+            tasks.share,
+            [
+                tasks.ShareArgument(
+                    portion, self.cipher.name, self.cipher.public, bits, None if bodies is None else bodies[number]
+                )
+                for number, portion in enumerate(portions)
+            ],
+        )
+        return [body for body, _ in results], sum(loss for _, loss in results)
+
+    def _blinds(self, slots: Slots) -> list[Any]:
+        """Made while others compute, as they depend on nothing."""
+        count = self.cipher.parts(slots)
+        engine = self.ctx.engine
+        if count <= FEW_PARTS or engine.parallelism == 1:
+            return self.cipher.blinds(count)
+        jobs = [
+            (self.cipher.name, self.cipher.public, len(part))
+            for part in np.array_split(np.arange(count), engine.parallelism)
+        ]
+        return [blind for made in engine.run(tasks.blinds, jobs) for blind in made]
+
+    def _slots(self, batch: Batch, *, loss: bool = False) -> Slots:
+        return Slots(len(self._largest) + loss, max(batch.counts, default=1))
+
+    def _inner_products(
+        self,
+        tag: str,
+        batch: Batch,
+        portions: Sequence[tasks.Portion],
+        residuals: Sequence[bytes],
+        blinds: list[Any],
+        shares: Sequence[bytes] | None = None,
+        loss_bits: int = 0,
+        loss_part: int = 0,
+    ) -> list[float]:
+        """Of this party's columns with the residuals; with ``shares``, the host's part of the loss as the last."""
+        fraction = self._fraction(batch)
+        slots = self._slots(batch, loss=shares is not None)
+        limit = self._parties * self.link.share_bound << fraction
+        bits = column_bits(
+            self._largest, self._sums, batch.size, limit, self.cipher.modulus, self.cipher.factor_bits
+        )
+        partials = tasks.run(
+            self.rows,
+            tasks.products,
+            [
+                tasks.ProductsArgument(
+                    portion,
+                    self.cipher.name,
+                    self.cipher.public,
+                    residuals[number],
+                    slots,
+                    bits,
+                    None if batch.key is None else (self._token, number, batch.key),
+                    None if shares is None else shares[number],
+                    loss_bits,
+                )
+                for number, portion in enumerate(portions)
+            ],
+        )
+        columns = list(zip(*partials, strict=True)) if partials else []
+        engine = self.ctx.engine
+        if len(columns) <= FEW_PARTS or engine.parallelism == 1:
+            parts = [self.cipher.finish(column, blind) for column, blind in zip(columns, blinds, strict=True)]
+        else:
+            jobs = [
+                (self.cipher.name, self.cipher.public, [(columns[i], blinds[i]) for i in places])
+                for places in np.array_split(np.arange(len(columns)), engine.parallelism)
+            ]
+            parts = [part for done in engine.run(tasks.finish, jobs) for part in done]
+        federation, arbiter = self.ctx.federation, _arbiter(self.ctx)
+        federation.send(
+            arbiter, f"{tag}/products", {"columns": slots.columns, "stride": slots.stride, "parts": parts}
+        )
+        masks = self.cipher.masks(blinds, slots)
+        if shares is not None:
+            masks[-1] -= loss_part
+            bits = np.append(bits, loss_bits)
+        residue = Integer(0, self.cipher.modulus - 1)
+        masked = federation.receive(arbiter, f"{tag}/decrypted", ListOf(residue, length=slots.columns))
+        return from_integers(self.cipher.unmask(masked, masks), bits + fraction).tolist()
+
+
+class GuestExchange(Exchange):
+    """The guest's part."""
+
+    def gradient(
+        self, tag: str, batch: Batch, weights: np.ndarray, penalty: float, positive: float | None = None
+    ) -> Gradient:
+        federation = self.ctx.federation
+        portions = self._portions(batch, weights, positive)
+        # while the hosts compute
+        blinds = self._blinds(self._slots(batch, loss=self.with_loss))
+        check = self.cipher.check_vectors(batch.counts)
+        received = [federation.receive(host, f"{tag}/share", check) for host in federation.hosts]
+        residuals, own_loss = self._checked_share(batch, portions, received)
+        federation.send(federation.hosts, f"{tag}/residuals", residuals)
+        if not self.with_loss:
+            found = self._inner_products(tag, batch, portions, residuals, blinds)
+            return Gradient(np.array(found) / batch.size)
+        residue = Integer(0, self.cipher.modulus - 1)
+        part = federation.receive(federation.hosts[0], f"{tag}/loss", residue)
+        bits = self._loss_bits(batch, self._fraction(batch))
+        *found, host_loss = self._inner_products(tag, batch, portions, residuals, blinds, received[0], bits, part)
+        return Gradient(np.array(found) / batch.size, (own_loss + host_loss) / batch.size + penalty)
+
+    def _checked_share(
+        self, batch: Batch, portions: Sequence[tasks.Portion], received: Sequence[list[bytes]]
+    ) -> tuple[list[bytes], float]:
+        bodies = [list(of_hosts) for of_hosts in zip(*received, strict=True)]
+        try:
+            return self._share(batch, portions, bodies)
+        except tasks.BodyError as error:
+            hosts = self.ctx.federation.hosts
+            raise ProtocolError(
+                str(hosts[0]), f"a share from {' or '.join(map(str, hosts))} cannot be used: {error}"
+            ) from None
+
+
+class HostExchange(Exchange):
+    """A host's part."""
+
+    def gradient(
+        self, tag: str, batch: Batch, weights: np.ndarray, penalty: float, positive: float | None = None
+    ) -> Gradient:
+        federation = self.ctx.federation
+        portions = self._portions(batch, weights)
+        shares, own_loss = self._share(batch, portions, None)
+        federation.send(federation.guest, f"{tag}/share", shares)
+        if self.with_loss:
+            self._send_loss(tag, batch, own_loss + batch.size * penalty)
+        # while the guest computes
+        blinds = self._blinds(self._slots(batch))
+        check = self.cipher.check_vectors(batch.counts)
+        residuals = federation.receive(federation.guest, f"{tag}/residuals", check)
+        try:
+            found = self._inner_products(tag, batch, portions, residuals, blinds)
+        except tasks.BodyError as error:
+            raise ProtocolError(
+                str(federation.guest), f"residuals from {federation.guest} cannot be used: {error}"
+            ) from None
+        return Gradient(np.array(found) / batch.size)
+
+    def _send_loss(self, tag: str, batch: Batch, value: float) -> None:
+        """Half of a host's own loss to the guest, half to the arbiter; each of them alone is uniform."""
+        if not 0 <= value <= batch.size * self._loss_bound:
+            raise CryptoError(
+                f"diverged: the host's part of the mean loss reached {value / batch.size:g}, more than "
+                f"{self._loss_bound:g}; lower the learning rate"
+            )
+        fraction = self._fraction(batch)
+        number = round(value * 2.0 ** (fraction + self._loss_bits(batch, fraction)))
+        random = secrets.randbelow(self.cipher.modulus)
+        federation = self.ctx.federation
+        federation.send(federation.guest, f"{tag}/loss", (number + random) % self.cipher.modulus)
+        federation.send(_arbiter(self.ctx), f"{tag}/loss", random)
+
+
+def serve(ctx: Context, key: SecretKey, tag: str, with_loss: bool) -> None:
+    """The arbiter's part in a batch: decrypt masked numbers for each party.
+
+    :raises ProtocolError: a party sent what is no ciphertext of this protocol
+    """
+    federation, cipher = ctx.federation, key.public
+    share = 0
+    if with_loss:
+        share = federation.receive(federation.hosts[0], f"{tag}/loss", Integer(0, cipher.modulus - 1))
+    for party in (federation.guest, *federation.hosts):
+        request = federation.receive(party, f"{tag}/products", _Request(cipher))
+        try:
+            numbers = key.decrypt(request["parts"], Slots(request["columns"], request["stride"]))
+        except CryptoError as error:
+            raise ProtocolError(str(party), f"products from {party} cannot be decrypted: {error}") from None
+        if with_loss and party.role == "guest":
+            numbers[-1] = (numbers[-1] - share) % cipher.modulus
+        federation.send(party, f"{tag}/decrypted", numbers)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Finished products, as many as their columns need."""
+
+    cipher: VectorScheme
+
+    def __call__(self, value: Any) -> None:
+        shape = {"columns": Integer(0, MOST_COLUMNS), "stride": Integer(0, 1 << 40)}
+        DictOf({**shape, "parts": ListOf(Bytes(), max_length=MOST_COLUMNS)})(value)
+        count = self.cipher.parts(Slots(value["columns"], value["stride"]))
+        self.cipher.check_parts(count)(value["parts"])
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Of a party's columns over all rows.
+
+    :param largest: largest absolute value of each column
+    :param sums: sum of absolute values of each column
+    :param ids: digest of all ids in their order
+    :param labels: distinct labels, ascending
+    """
+
+    largest: np.ndarray
+    sums: np.ndarray
+    ids: bytes
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, name: str, rows: Rows) -> Extent:
+        """Measure rows. :raises DataError: a value is missing or infinite."""
+        found = rows.map(tasks.measure)
+        largest = np.max([part.largest for part in found], axis=0)
+        bad = np.flatnonzero(~np.isfinite(largest))
+        if len(bad):
+            raise DataError(
+                f"{name}: column {rows.schema.features[bad[0]]!r} has missing or infinite values; fill them first, "
+                "e.g. with DataTransform's missing_fill"
+            )
+        labels = np.unique(np.concatenate([part.labels for part in found]))
+        if rows.schema.label_name is not None and not np.isfinite(labels).all():
+            raise DataError(f"{name}: the label column {rows.schema.label_name!r} has missing or infinite values")
+        digest = hashlib.sha256(b"".join(part.ids for part in found)).digest()
+        return cls(largest, np.sum([part.sums for part in found], axis=0), digest, labels)
+
+
+def _arbiter(ctx: Context) -> Party:
+    arbiter = ctx.federation.arbiter
+    if arbiter is None:
+        raise ProtocolError(str(ctx.party), f"{ctx.name} needs an arbiter, and the job's role has none")
+    return arbiter

@@ -1,0 +1,247 @@
+"""What runs where the rows are: on Spark's executors, or in the driver for few rows.
+
+All state is in the arguments. What is costly to make again (the columns encoded for inner products) is kept in a small
+cache of the process; a miss makes it again, so no result depends on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_provider_fate.errors import CryptoError
+from airflow_provider_fate.runtime.components.linear.links import Link
+from airflow_provider_fate.runtime.crypto.fixed_point import to_integers
+from airflow_provider_fate.runtime.crypto.scheme import Slots, scheme
+from airflow_provider_fate.runtime.data import Block, Rows
+
+#: bytes of encoded columns that one process keeps
+CACHE_BYTES = 512 << 20
+
+
+class BodyError(CryptoError):
+    """Encrypted bytes from a peer are not what they should be."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A :class:`CryptoError` in a task: given back as a value, so that it reaches the driver without Spark's retries
+    and stack traces.
+
+    :param peer: whether what a peer sent is the reason
+    """
+
+    problem: str
+    peer: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the driver needs to know of a partition.
+
+    :param largest: largest absolute value of each column; NaN or infinity where one is in it
+    :param sums: sum of absolute values of each column
+    :param ids: digest of the ids in their order
+    :param labels: distinct labels, at most 1001 of them
+    """
+
+    largest: np.ndarray
+    sums: np.ndarray
+    ids: bytes
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Portion:
+    """One partition's part of a batch, for one weight vector.
+
+    :param rows: places of the rows, ``None`` for all
+    :param weights: one a feature, then the intercept where there is one
+    :param intercept: whether there is one
+    :param positive: the label that counts as 1 where all others count as -1; ``None`` takes labels as they are
+    """
+
+    link: type[Link]
+    rows: np.ndarray | None
+    weights: np.ndarray
+    intercept: bool
+    positive: float | None = None
+
+    def x(self, block: Block) -> np.ndarray:
+        return block.x if self.rows is None else block.x[self.rows]
+
+    def y(self, block: Block) -> np.ndarray:
+        labels = block.y if self.rows is None else block.y[self.rows]
+        return labels if self.positive is None else np.where(labels == self.positive, 1.0, -1.0)
+
+    def wx(self, block: Block) -> np.ndarray:
+        if not self.intercept:
+            return self.x(block) @ self.weights
+        return self.x(block) @ self.weights[:-1] + self.weights[-1]
+
+
+@dataclass(frozen=True)
+class ShareArgument:
+    """For :func:`share`.
+
+    :param bodies: the hosts' encrypted shares, at the guest; ``None`` at a host
+    :param bits: fraction bits of shares
+    """
+
+    portion: Portion
+    method: str
+    public: bytes
+    bits: int
+    bodies: Sequence[bytes] | None
+
+
+@dataclass(frozen=True)
+class ProductsArgument:
+    """For :func:`products`.
+
+    :param residual: the encrypted residuals of these rows
+    :param slots: of all columns of the batch
+    :param bits: scale of each column (and of the intercept's)
+    :param cache_key: under which the encoded columns are kept; ``None`` not to keep them
+    :param share: at the guest, the host's encrypted share for the loss; ``None`` without a loss
+    :param loss_bits: scale of the loss vector
+    """
+
+    portion: Portion
+    method: str
+    public: bytes
+    residual: bytes
+    slots: Slots
+    bits: np.ndarray
+    cache_key: tuple[Any, ...] | None
+    share: bytes | None = None
+    loss_bits: int = 0
+
+
+def run(rows: Rows, function: Callable[[Block, Any], Any], arguments: Sequence[Any]) -> list[Any]:
+    """``rows.map``, with the tasks' :class:`CryptoError` raised here."""
+    results = rows.map(function, arguments)
+    for result in results:
+        if isinstance(result, Failed):
+            raise (BodyError if result.peer else CryptoError)(result.problem)
+    return results
+
+
+def measure(block: Block, _: Any) -> Measured:
+    """Extent of the columns, digest of the ids, labels."""
+    size = np.abs(block.x)
+    lengths = np.asarray(pc.binary_length(block.ids)).astype("<i4")
+    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(block)], pa.int32()), block.ids), "")
+    digest = hashlib.sha256(lengths.tobytes())
+    digest.update(joined[0].as_buffer())
+    return Measured(
+        size.max(axis=0, initial=0.0),
+        size.sum(axis=0),
+        digest.digest(),
+        np.empty(0) if block.y is None else np.unique(block.y)[:1001],
+    )
+
+
+def share(block: Block, argument: ShareArgument) -> tuple[bytes, float] | Failed:
+    """This party's share of the residuals, encrypted (at the guest: added to the hosts'), and its own loss."""
+    portion = argument.portion
+    wx = portion.wx(block)
+    if argument.bodies is None:
+        values, loss = portion.link.host_share(wx), portion.link.host_loss(wx)
+    else:
+        y = portion.y(block)
+        values, loss = portion.link.guest_share(wx, y), portion.link.guest_loss(wx, y)
+    try:
+        integers = to_integers(values, argument.bits, portion.link.share_bound, "a row's part of the residual")
+    except CryptoError as error:
+        return Failed(str(error), peer=False)
+    try:
+        return scheme(argument.method, argument.public).combine(argument.bodies or [], integers), loss
+    except CryptoError as error:
+        return Failed(str(error), peer=True)
+
+
+def products(block: Block, argument: ProductsArgument) -> list[Any] | Failed:
+    """Encrypted inner products of this party's columns with the residuals (and of the loss vector with the share)."""
+    portion, slots = argument.portion, argument.slots
+    try:
+        cipher = scheme(argument.method, argument.public)
+        columns = None if argument.cache_key is None else _cache.get(argument.cache_key)
+        if columns is None:
+            columns = cipher.encode(_integer_columns(portion, block, argument.bits), slots)
+            if argument.cache_key is not None:
+                _cache.put(argument.cache_key, columns, cipher.encoded_size(columns))
+        terms = [(argument.residual, columns)]
+        if argument.share is not None:
+            vector = portion.link.loss_vector(portion.wx(block), portion.y(block))
+            integers = to_integers(vector, argument.loss_bits, portion.link.vector_bound, "a row's weighted sum")
+            terms.append((argument.share, cipher.encode(integers[:, None], slots, slots.columns - 1)))
+    except CryptoError as error:
+        return Failed(str(error), peer=False)
+    try:
+        return cipher.products(terms, slots)
+    except CryptoError as error:
+        return Failed(str(error), peer=True)
+
+
+def blinds(job: tuple[str, bytes, int]) -> list[Any]:
+    """So many fresh blinds, by one of the engine's workers."""
+    method, public, count = job
+    return scheme(method, public).blinds(count)
+
+
+def finish(job: tuple[str, bytes, Sequence[tuple[Sequence[Any], Any]]]) -> list[bytes]:
+    """Some of the parts, summed and masked, by one of the engine's workers."""
+    method, public, parts = job
+    return [scheme(method, public).finish(partials, blind) for partials, blind in parts]
+
+
+def _integer_columns(portion: Portion, block: Block, bits: np.ndarray) -> np.ndarray:
+    x = portion.x(block)
+    if portion.intercept:
+        x = np.column_stack([x, np.ones(len(x))])
+    return np.rint(np.ldexp(x, bits[None, :])).astype(np.int64)
+
+
+class _Cache:
+    """Least recently used first out, by bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._kept: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: tuple[Any, ...]) -> Any:
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        self._kept.move_to_end(key)
+        return found[0]
+
+    def put(self, key: tuple[Any, ...], value: Any, size: int) -> None:
+        if size > self.limit or key in self._kept:
+            return
+        self._kept[key] = (value, size)
+        self._bytes += size
+        while self._bytes > self.limit:
+            self._bytes -= self._kept.popitem(last=False)[1][1]
+
+    def drop(self, token: str) -> None:
+        """Forget what one training kept."""
+        for key in [key for key in self._kept if key[0] == token]:
+            self._bytes -= self._kept.pop(key)[1]
+
+
+_cache = _Cache(CACHE_BYTES)
+
+
+def forget(token: str) -> None:
+    """Free what a training kept in this process."""
+    _cache.drop(token)

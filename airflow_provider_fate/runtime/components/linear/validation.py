@@ -1,0 +1,37 @@
+"""Metrics of a validation during training; higher is better for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn import metrics as sk
+
+from airflow_provider_fate.errors import ConfigError, DataError
+from airflow_provider_fate.runtime.components.binary_curves import ks
+from airflow_provider_fate.runtime.components.evaluation import AT_THRESHOLD
+
+
+def validation_metrics(
+    component: str, names: Sequence[str], y: np.ndarray, score: np.ndarray, threshold: float
+) -> dict[str, float]:
+    """Each metric, in the order of ``names``.
+
+    :param y: whether a row is of the class, shape (rows,)
+    :param score: float64, shape (rows,)
+    :raises ConfigError: a metric is not for classes
+    :raises DataError: all rows are of one class, or none is there
+    """
+    if y.all() or not y.any():
+        raise DataError(f"{component}: the rows to validate on are all of one class")
+    found = {}
+    for name in names:
+        if name == "auc":
+            found[name] = float(sk.roc_auc_score(y, score))
+        elif name == "ks":
+            found[name] = float(ks(y, score)[0])
+        elif name in AT_THRESHOLD:
+            found[name] = float(AT_THRESHOLD[name](y, score > threshold))
+        else:
+            raise ConfigError(f"{component}.metrics", f"{name} is not a metric of classes")
+    return found
