@@ -43,7 +43,7 @@ class Curves:
         return np.unique(np.minimum(np.searchsorted(self._chosen, wanted), len(self._chosen) - 1))
 
     def over_thresholds(self, metric: str) -> Table:
-        """``precision``, ``recall``, ``accuracy`` or ``f1_score`` where scores of at least the threshold are positive."""
+        """``precision``, ``recall``, ``accuracy`` or ``f1_score``; scores of at least the threshold are positive."""
         at = self._points()
         true, chosen = self._true[at], self._chosen[at]
         values = {

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from airflow_provider_fate.errors import ConfigError, DataError, StorageError
+from airflow_provider_fate.job.parameters.data_io import DataIOParam
 from airflow_provider_fate.runtime.components.base import Component, Outputs
 from airflow_provider_fate.runtime.data import Block, Model, Rows, Schema
 
@@ -58,7 +59,11 @@ class Layout:
 
     @staticmethod
     def _column(block: Block, source: int) -> np.ndarray:
-        return block.y if source == LABEL else np.ascontiguousarray(block.x[:, source])
+        if source != LABEL:
+            return np.ascontiguousarray(block.x[:, source])
+        if block.y is None:
+            raise ValueError("a partition has no labels though its schema names some")
+        return block.y
 
 
 @dataclass(frozen=True)
@@ -96,9 +101,13 @@ class Measures:
             return function([np.full(features, start), *(getattr(part, name) for part in parts)], axis=0)
 
         return Measures(
-            reduce("least", np.min, math.inf),
-            reduce("most", np.max, -math.inf),
-            *(reduce(name, np.sum, 0) for name in ("total", "usable", "missing", "infinite", "fractional")),
+            least=reduce("least", np.min, math.inf),
+            most=reduce("most", np.max, -math.inf),
+            total=reduce("total", np.sum, 0),
+            usable=reduce("usable", np.sum, 0),
+            missing=reduce("missing", np.sum, 0),
+            infinite=reduce("infinite", np.sum, 0),
+            fractional=reduce("fractional", np.sum, 0),
             labels_missing=sum(part.labels_missing for part in parts),
             labels_fractional=sum(part.labels_fractional for part in parts),
         )
@@ -108,6 +117,7 @@ class DataTransform(Component):
     """FATE's ``DataTransform`` on dense tables."""
 
     module = "DataTransform"
+    parameters: DataIOParam
 
     def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
         """Rows with their label and without missing values or outliers, as the output ``data``.

@@ -7,8 +7,8 @@ Metrics and their names are FATE's; a number each goes to the metrics, curves an
   the threshold that the predictions were made with, and their curves over thresholds; ``roc``, ``lift``, ``gain``,
   ``quantile_pr`` are curves; ``psi`` compares the scores of the first input with those of each other one.
 * ``multi``: ``accuracy``, ``precision`` and ``recall`` of the predicted classes; precision and recall are means over
-  the classes, those of each class are in the summary, with the confusion matrix. With ``unfold_multi_result``, the binary ``auc`` and ``ks``
-  of each class against the others as well.
+  the classes, those of each class are in the summary, with the confusion matrix. With ``unfold_multi_result``, the
+  binary ``auc`` and ``ks`` of each class against the others as well.
 * ``regression``: errors, ``r2_score`` and ``explained_variance``, as scikit-learn has them.
 
 With several inputs each name starts with its input's: ``train_auc``, ``validate_auc``.
@@ -29,6 +29,7 @@ from sklearn import metrics as sk
 from sklearn.exceptions import UndefinedMetricWarning
 
 from airflow_provider_fate.errors import ConfigError, DataError
+from airflow_provider_fate.job.parameters.evaluation import EvaluationParam
 from airflow_provider_fate.job.parameters.metrics import DEFAULT
 from airflow_provider_fate.runtime.components.base import Component, Outputs
 from airflow_provider_fate.runtime.components.binary_curves import Curves, ks, psi
@@ -57,6 +58,7 @@ class Evaluation(Component):
     """FATE's ``Evaluation``: ``eval_type`` binary, multi or regression."""
 
     module = "Evaluation"
+    parameters: EvaluationParam
 
     def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
         """Metrics of every input that has labels.
@@ -211,5 +213,5 @@ class Evaluation(Component):
         return numbers, {}
 
 
-def _labels_and_scores(block: Block, _: Any) -> tuple[np.ndarray, np.ndarray]:
+def _labels_and_scores(block: Block, _: Any) -> tuple[np.ndarray | None, np.ndarray]:
     return block.y, block.x

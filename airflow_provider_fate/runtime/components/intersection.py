@@ -48,11 +48,13 @@ from typing import Any
 import numpy as np
 
 from airflow_provider_fate.errors import ConfigError, DataError, ProtocolError
+from airflow_provider_fate.job.parameters.intersect import IntersectParam
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.components.base import Component, Outputs
 from airflow_provider_fate.runtime.crypto import curve25519, id_digests
 from airflow_provider_fate.runtime.data import Block, Model, Rows, even_counts
-from airflow_provider_fate.runtime.federation.checks import Array, Bytes, DictOf, Integer, Text, boolean
+from airflow_provider_fate.runtime.federation.base import Federation
+from airflow_provider_fate.runtime.federation.checks import Array, Bytes, Check, DictOf, Integer, Text, boolean
 
 VERSION = 1
 #: points of one message: 1 MiB
@@ -73,6 +75,7 @@ class Intersection(Component):
     """FATE's ``Intersection`` for one guest and any number of hosts."""
 
     module = "Intersection"
+    parameters: IntersectParam
     keeps_outputs = True
 
     def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
@@ -202,8 +205,7 @@ class Intersection(Component):
             result["count"],
             POSITIONS_PER_MESSAGE,
             lambda n: Array("int64", (n,)),
-            (),
-            np.int64,
+            np.empty(0, np.int64),
         )
         if len(positions) and (positions[0] < 0 or positions[-1] >= len(digests) or (np.diff(positions) <= 0).any()):
             raise ProtocolError(str(guest), f"{guest} sent positions that are not ascending places in the rows sent")
@@ -280,7 +282,9 @@ class Intersection(Component):
             )
         return digests
 
-    def _products(self, function: Callable[[np.ndarray, bytes], np.ndarray], items: np.ndarray, scalar: bytes):
+    def _products(
+        self, function: Callable[[np.ndarray, bytes], np.ndarray], items: np.ndarray, scalar: bytes
+    ) -> np.ndarray:
         """``function(piece, scalar)`` of pieces of ``items`` wherever the engine has room, put together."""
         width = self.ctx.engine.parallelism
         pieces = max(math.ceil(len(items) / POINTS_PER_TASK), min(width, len(items) // POINTS_WORTH_A_TASK), 1)
@@ -297,8 +301,7 @@ class Intersection(Component):
             count,
             POINTS_PER_MESSAGE,
             lambda n: partial(curve25519.check_points, count=n),
-            (curve25519.SIZE,),
-            np.uint8,
+            id_digests.NOTHING,
         )
         if id_digests.has_repeats(points):
             raise ProtocolError(str(sender), f"{sender} sent the same encrypted id twice")
@@ -367,19 +370,28 @@ def _count_metrics(outputs: Outputs, count: int, own: int, suffix: str) -> None:
     outputs.metrics[f"intersect_rate{suffix}"] = count / own if own else 0.0
 
 
-def _send(federation, to: Party | Iterable[Party], tag: str, items: np.ndarray, size: int) -> None:
+def _send(federation: Federation, to: Party | Iterable[Party], tag: str, items: np.ndarray, size: int) -> None:
     """Send an array in pieces of ``size`` items."""
     for start in range(0, len(items), size):
         federation.send(to, f"{tag}.{start // size}", items[start : start + size])
 
 
-def _receive(federation, sender: Party, tag: str, count: int, size: int, check, item: tuple, dtype) -> np.ndarray:
+def _receive(
+    federation: Federation,
+    sender: Party,
+    tag: str,
+    count: int,
+    size: int,
+    check: Callable[[int], Check],
+    like: np.ndarray,
+) -> np.ndarray:
     """Receive an array of ``count`` items in pieces of ``size``.
 
     :param check: makes the check of a piece of the number of items it must have
+    :param like: an empty array of the same kind
     """
     pieces = [
         federation.receive(sender, f"{tag}.{start // size}", check(min(size, count - start)))
         for start in range(0, count, size)
     ]
-    return np.concatenate([np.empty((0, *item), dtype), *pieces])
+    return np.concatenate([like, *pieces])

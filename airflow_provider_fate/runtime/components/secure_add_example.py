@@ -17,6 +17,7 @@ import os
 import numpy as np
 
 from airflow_provider_fate.errors import ConfigError, DataError
+from airflow_provider_fate.job.parameters.secure_add_example import SecureAddExampleParam
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.components.base import Component, Outputs
 from airflow_provider_fate.runtime.data import Model, Rows, even_counts
@@ -26,8 +27,6 @@ from airflow_provider_fate.runtime.federation.checks import Array, Integer
 FRACTION_BITS = 32
 #: shares of one message: 1 MiB
 SHARES_PER_MESSAGE = 131072
-#: the sum of two times as many ones stays below 2^63 in fixed point
-MAX_ROWS = 1 << 29
 VALUE = 1.0
 
 
@@ -35,6 +34,7 @@ class SecureAddExample(Component):
     """FATE's ``SecureAddExample`` for one guest and one host."""
 
     module = "SecureAddExample"
+    parameters: SecureAddExampleParam
 
     def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
         """The guest's output has the metric ``secure_sum``.
@@ -45,16 +45,15 @@ class SecureAddExample(Component):
         if party.role == "arbiter":
             return Outputs()
         if len(federation.hosts) != 1:
-            raise ConfigError(f"{self.ctx.name}", f"takes one host, got {len(federation.hosts)}")
-        count = int(self.parameters.data_num)
-        if not 1 <= count <= MAX_ROWS:
-            raise ConfigError(f"{self.ctx.name}.data_num", f"expected 1 to {MAX_ROWS}, got {count}")
+            raise ConfigError(self.ctx.name, f"takes one host, got {len(federation.hosts)}")
+        # at most 2^29, so that the sum of both parties' ones stays below 2^63 in fixed point
+        count = self.parameters.data_num
         peer = federation.hosts[0] if party.role == "guest" else federation.guest
         log(f"begin to init parameters of secure add example {party.role}")
         if self.parameters.seed is not None:
             log("seed: not used, the shares come from the operating system and the sum does not depend on them")
         log(f"begin to make {party.role} data")
-        counts = even_counts(count, max(1, min(int(self.parameters.partition), count)))
+        counts = even_counts(count, max(1, min(self.parameters.partition, count)))
         log("split data into two random parts")
         pairs = self.ctx.engine.run(_split, counts)
         kept = np.concatenate([pair[0] for pair in pairs])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 
 import gmpy2
 import numpy as np
@@ -84,7 +85,7 @@ def multiply(points: np.ndarray, scalar: bytes) -> np.ndarray:
     return _products((raw[at : at + SIZE] for at in range(0, len(raw), SIZE)), scalar, len(points))
 
 
-def _products(points, scalar: bytes, count: int) -> np.ndarray:
+def _products(points: Iterable[bytes], scalar: bytes, count: int) -> np.ndarray:
     exchange, load = X25519PrivateKey.from_private_bytes(scalar).exchange, X25519PublicKey.from_public_bytes
     try:
         products = b"".join([exchange(load(point)) for point in points])

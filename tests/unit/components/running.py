@@ -13,7 +13,7 @@ import pyarrow as pa
 from airflow_provider_fate.errors import FateError
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.components.base import Checkpoint, Component, Context, Outputs
-from airflow_provider_fate.runtime.data import Block, Model, Rows, Schema
+from airflow_provider_fate.runtime.data import Block, Engine, Rows, Schema
 from airflow_provider_fate.runtime.federation.base import Federation
 from airflow_provider_fate.runtime.local_engine import LocalEngine
 from tests.parties import run_parties
@@ -68,6 +68,7 @@ def run_component(
     data: dict[Party, dict[str, Rows]],
     seed: int = 0,
     partitions: int | None = None,
+    engine: Engine | None = None,
 ) -> dict[Party, Ran]:
     """Run ``kind`` at every party of ``data``.
 
@@ -79,7 +80,8 @@ def run_component(
             ran = Ran()
             own = parameters[party] if isinstance(parameters, dict) else parameters
             try:
-                ran.outputs = component(kind, own, party, ran.log, federation, seed, partitions).fit(data[party], {})
+                made = component(kind, own, party, ran.log, federation, seed, partitions, engine)
+                ran.outputs = made.fit(data[party], {})
             except FateError as error:
                 ran.error = error
             return ran
@@ -97,12 +99,13 @@ def component(
     federation: Federation | None = None,
     seed: int = 0,
     partitions: int | None = None,
+    engine: Engine | None = None,
 ) -> Component:
     context = Context(
         name="part_0",
         party=party,
         federation=federation or Alone(party),
-        engine=LocalEngine(),
+        engine=engine or LocalEngine(),
         log=[].append if log is None else log.append,
         record=lambda *_, **__: None,
         checkpoint=NoCheckpoint(),
@@ -141,7 +144,3 @@ def table(
 
 def ids_of(rows: Rows) -> list[str]:
     return [text for block in rows.blocks() for text in block.ids.to_pylist()]
-
-
-def no_model() -> Model:
-    return Model({})

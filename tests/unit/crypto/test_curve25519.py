@@ -28,6 +28,7 @@ def on_curve(u: int) -> bool:
     return pow(square, (P - 1) // 2, P) == 1
 
 
+@settings(deadline=None)
 @given(SCALARS)
 def test_a_digest_becomes_a_point_on_the_curve(digest) -> None:
     u = int.from_bytes(curve25519.to_curve(digest), "little")
@@ -48,7 +49,7 @@ def test_multiplication_is_that_of_rfc_7748() -> None:
     assert product.tobytes().hex() == "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552"
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(SCALARS, SCALARS)
 def test_products_commute(a, b) -> None:
     digests = random_digests(4)
@@ -105,6 +106,7 @@ def test_what_is_no_batch_of_points_is_refused(value) -> None:
         curve25519.check_points(value, 1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=8), st.integers(0, 3))
 def test_digests_are_those_of_the_exact_bytes(ids, start) -> None:
     domain = b"d" * 32

@@ -1,0 +1,79 @@
+"""Components give on Spark's executors what they give in the driver."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from airflow_provider_fate.job.parameters.data_io import DataTransformParam
+from airflow_provider_fate.job.parameters.intersect import IntersectParam
+from airflow_provider_fate.job.parameters.secure_add_example import SecureAddExampleParam
+from airflow_provider_fate.runtime.components.data_transform import DataTransform
+from airflow_provider_fate.runtime.components.intersection import Intersection
+from airflow_provider_fate.runtime.components.secure_add_example import SecureAddExample
+from airflow_provider_fate.runtime.data import Engine
+from airflow_provider_fate.runtime.local_engine import LocalEngine
+from airflow_provider_fate.runtime.spark_engine import SparkEngine
+from tests.unit.components.running import GUEST, HOST, ids_of, run_component, table
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Engine]:
+    from pyspark.sql import SparkSession
+
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    session = (
+        SparkSession.builder.master("local[2]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .getOrCreate()
+    )
+    yield SparkEngine(lambda: session)
+    session.stop()
+
+
+def results(engine: Engine) -> dict[str, list]:
+    """Fill in what is missing, then intersect, at two parties."""
+    random = np.random.default_rng(2)
+    x = random.normal(size=(3000, 4))
+    x[random.random(x.shape) < 0.1] = np.nan
+    tables = {
+        GUEST: table([f"u{i}" for i in range(3000)], x, y=range(3000), partitions=3),
+        HOST: table([f"u{i}" for i in range(4000, 1000, -1)], x, partitions=2),
+    }
+    data = {party: {"data": engine.rows(rows.blocks(), rows.schema)} for party, rows in tables.items()}
+    fill = {
+        GUEST: DataTransformParam(missing_fill=True, missing_fill_method="mean", with_label=True),
+        HOST: DataTransformParam(missing_fill=True, missing_fill_method="max"),
+    }
+    filled = run_component(DataTransform, fill, data, engine=engine)
+    data = {party: {"data": ran.rows} for party, ran in filled.items()}
+    joined = run_component(Intersection, IntersectParam(), data, partitions=5, engine=engine)
+    assert not [ran.error for ran in joined.values() if ran.error]
+    found = {}
+    for party, ran in joined.items():
+        blocks = ran.rows.blocks()
+        found[str(party)] = [
+            ids_of(ran.rows),
+            [len(block) for block in blocks],
+            np.concatenate([block.x for block in blocks]).tolist(),
+            [block.y.tolist() if block.y is not None else None for block in blocks],
+        ]
+    return found
+
+
+def test_transform_and_intersection(spark) -> None:
+    local = results(LocalEngine())
+    assert results(spark) == local
+    assert len(local["guest-9999"][0]) == 1999
+    assert local["guest-9999"][1] == [400, 400, 400, 400, 399]
+
+
+def test_secure_add(spark) -> None:
+    parameters = SecureAddExampleParam(partition=4, data_num=1000)
+    ran = run_component(SecureAddExample, parameters, {GUEST: {}, HOST: {}}, engine=spark)
+    assert ran[GUEST].log[-1] == "success to calculate secure_sum, it is 2000.0"
