@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import stat
 import sys
 from pathlib import Path
 
 import pytest
+from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 
 from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.hooks import spark_environment
@@ -28,18 +28,24 @@ def hook(connect):
 
 
 @pytest.fixture
-def logged():
-    """What the hook logs; Airflow's task logger hands nothing on to the root logger."""
+def logged(monkeypatch):
+    """What the hook logs at INFO."""
     messages: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())
-    logger = logging.getLogger("airflow.task.hooks.airflow_provider_fate.hooks.spark.FateSparkHook")
-    level = logger.level
-    logger.setLevel("INFO")
-    logger.addHandler(handler)
-    yield messages
-    logger.removeHandler(handler)
-    logger.setLevel(level)
+    real = SparkSubmitHook.log.fget
+
+    class Log:
+        def __init__(self, hook):
+            self._log = real(hook)
+
+        def info(self, message, *args):
+            messages.append(message % args if args else message)
+            self._log.info(message, *args)
+
+        def __getattr__(self, name):
+            return getattr(self._log, name)
+
+    monkeypatch.setattr(SparkSubmitHook, "log", property(Log), raising=False)
+    return messages
 
 
 @pytest.mark.parametrize("conn_type", ["fate_spark", "spark"])
