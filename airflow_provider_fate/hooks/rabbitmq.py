@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
-import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
@@ -22,118 +20,60 @@ from pika.exceptions import (
     ChannelClosedByBroker,
     ConnectionBlockedTimeout,
     ConnectionClosedByBroker,
-    ProbableAccessDeniedError,
-    ProbableAuthenticationError,
 )
 
 from airflow_provider_fate.errors import ConfigError, FateError, TransportError
 from airflow_provider_fate.hooks.connections import Extras, get_connection, split_hosts
-from airflow_provider_fate.hooks.network import chain, reason
+from airflow_provider_fate.hooks.network import reason
 from airflow_provider_fate.job.party import Party
-
-# pika logs each failure several times over, with tracebacks; all of them arrive as exceptions as well
-if logging.getLogger("pika").level == logging.NOTSET:
-    logging.getLogger("pika").setLevel(logging.CRITICAL)
+from airflow_provider_fate.runtime.federation.amqp import Broker, Tls
 
 _TLS = ("use_ssl", "verify", "ca_file", "client_cert", "client_key")
-_EXTRAS = (*_TLS, "management_port", "management_scheme", "routes", "max_message_size", "connection_timeout")
+_EXTRAS = (
+    *_TLS,
+    "management_port",
+    "management_scheme",
+    "routes",
+    "max_message_size",
+    "connection_timeout",
+    "reconnect_timeout",
+)
 _ROUTE = ("host", "port", "vhost", "login", "password", *_TLS)
 _EXAMPLE = "--conn-type fate_rabbitmq --conn-host BROKER --conn-login USER --conn-password ... --conn-schema VHOST"
 
 
-@dataclass(frozen=True)
-class Broker:
-    """One broker (or cluster of brokers) and how to get in.
-
-    :param host: host names, separated by commas
-    :param ssl: ``ca_file``, ``client_cert``, ``client_key``, ``verify``; None without TLS
-    """
-
-    host: str
-    port: int
-    vhost: str
-    login: str
-    password: str
-    ssl: dict[str, Any] | None
-
-    def __repr__(self) -> str:
-        return f"<{self}>"
-
-    def __str__(self) -> str:
-        return f"{self.login}@{self.host}:{self.port}, vhost {self.vhost!r}{', TLS' if self.ssl else ''}"
-
-    @property
-    def hosts(self) -> list[str]:
-        return self.host.split(",")
-
-    @classmethod
-    def of(cls, connection: Any, extras: Extras) -> Broker:
-        """The broker that a connection names."""
-        tls = tls_settings(extras)
-        return cls(
-            host=",".join(split_hosts(connection)),
-            port=connection.port or (5671 if tls else 5672),
-            vhost=connection.schema or "/",
-            login=connection.login or "guest",
-            password=connection.password or "",
-            ssl=tls,
-        )
-
-    def context(self) -> ssl.SSLContext | None:
-        """TLS as configured. :raises ConfigError: a file cannot be used."""
-        if self.ssl is None:
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.ssl.get("ca_file"))
-            if not self.ssl["verify"]:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            if self.ssl.get("client_cert"):
-                context.load_cert_chain(self.ssl["client_cert"], self.ssl.get("client_key"))
-        except OSError as error:  # ssl.SSLError is one
-            files = ", ".join(str(value) for name, value in self.ssl.items() if name != "verify" and value)
-            raise ConfigError("TLS", f"{files}: {error.strerror or error}; PEM files are expected") from None
-        return context
-
-    def parameters(self, host: str, timeout: float) -> pika.ConnectionParameters:
-        context = self.context()
-        return pika.ConnectionParameters(
-            host,
-            self.port,
-            self.vhost,
-            pika.PlainCredentials(self.login, self.password),
-            ssl_options=pika.SSLOptions(context, host) if context else None,
-            socket_timeout=timeout,
-            stack_timeout=timeout,
-            blocked_connection_timeout=timeout,
-            connection_attempts=1,
-            client_properties={"connection_name": "airflow-provider-fate"},
-        )
-
-    def connect(self, host: str, timeout: float) -> pika.BlockingConnection:
-        """An AMQP connection. :raises TransportError: with the broker, the cause and what to do."""
-        try:
-            return pika.BlockingConnection(self.parameters(host, timeout))
-        except Exception as error:  # noqa: BLE001 - pika lets errors of sockets, TLS and its own through
-            if isinstance(error, FateError):
-                raise
-            raise TransportError(f"cannot connect to RabbitMQ {host}:{self.port}: {self._why(error)}") from error
-
-    def _why(self, error: Exception) -> str:
-        for one in chain(error):
-            if isinstance(one, ProbableAuthenticationError) or "ACCESS_REFUSED" in str(one):
-                return f"the login {self.login!r} is refused; check login and password"
-            if isinstance(one, ProbableAccessDeniedError) or "NOT_ALLOWED" in str(one):
-                missing = "not found" in str(one)
-                advice = "make it, or" if missing else f"give {self.login!r} permissions in it, or"
-                problem = "there is no such vhost" if missing else "access to the vhost is refused"
-                return f"{problem}: {self.vhost!r}; {advice} name another one (schema)"
-            if type(one).__name__ in ("IncompatibleProtocolError", "StreamLostError", "AMQPHeartbeatTimeout"):
-                return "it does not speak AMQP 0-9-1 on this port; check the port and use_ssl"
-        return reason(error)
+def connect(broker: Broker, timeout: float) -> pika.BlockingConnection:
+    """An AMQP connection to the one host of ``broker``. :raises TransportError: where, who and why."""
+    try:
+        parameters = broker.parameters("airflow-provider-fate", timeout)
+        parameters.blocked_connection_timeout = timeout
+        return pika.BlockingConnection(parameters)
+    except FateError:
+        raise
+    except Exception as error:  # pika lets errors of sockets, TLS and its own through
+        raise broker.problem(error)[0] from error
 
 
-def tls_settings(extras: Extras) -> dict[str, Any] | None:
+def broker_of(connection: Any, extras: Extras) -> Broker:
+    """The broker that a connection names."""
+    tls = tls_settings(extras)
+    return Broker(
+        host=",".join(split_hosts(connection)),
+        port=connection.port or (5671 if tls else 5672),
+        vhost=connection.schema or "/",
+        login=connection.login or "guest",
+        password=connection.password or "",
+        tls=tls,
+    )
+
+
+def as_config(broker: Broker) -> dict[str, Any]:
+    """A broker as the job file has it, with its password."""
+    fields = asdict(broker)
+    return {**{name: fields[name] for name in ("host", "port", "vhost", "login", "password")}, "ssl": fields["tls"]}
+
+
+def tls_settings(extras: Extras) -> Tls | None:
     """What the fields of a connection say of TLS; None where it is off."""
     files = {name: extras.text(name) for name in ("ca_file", "client_cert", "client_key")}
     if not extras.flag("use_ssl", False):
@@ -143,7 +83,7 @@ def tls_settings(extras: Extras) -> dict[str, Any] | None:
         return None
     if files["client_key"] and not files["client_cert"]:
         raise extras.error("client_key", "it is set without client_cert")
-    return {"verify": extras.flag("verify", True), **{name: path for name, path in files.items() if path}}
+    return Tls(**files, verify=extras.flag("verify", True))
 
 
 class FateRabbitMQHook(BaseHook):
@@ -178,7 +118,7 @@ class FateRabbitMQHook(BaseHook):
     @cached_property
     def broker(self) -> Broker:
         """The party's own broker."""
-        return Broker.of(self._connection, self._extras)
+        return broker_of(self._connection, self._extras)
 
     @cached_property
     def routes(self) -> dict[str, Broker]:
@@ -192,7 +132,7 @@ class FateRabbitMQHook(BaseHook):
                 raise self._extras.error(place, error.problem) from None
             if isinstance(target, str):
                 peer = get_connection(target, [self.conn_type], f"the route to party {party_id}", _EXAMPLE)
-                found[party_id] = Broker.of(peer, Extras(peer, _EXTRAS))
+                found[party_id] = broker_of(peer, Extras(peer, _EXTRAS))
             elif isinstance(target, Mapping):
                 found[party_id] = self._inline(place, dict(target))
             else:
@@ -218,13 +158,13 @@ class FateRabbitMQHook(BaseHook):
             vhost=str(fields["vhost"] or "/"),
             login=str(fields["login"] or "guest"),
             password=str(fields["password"] or ""),
-            ssl=tls,
+            tls=tls,
         )
 
     @property
     def max_message_size(self) -> int:
         """The largest message body, in bytes."""
-        return self._extras.integer("max_message_size", 1 << 20, 1 << 12, 1 << 26)
+        return self._extras.integer("max_message_size", 1 << 20, 1 << 12, 1 << 27)
 
     @property
     def timeout(self) -> float:
@@ -234,19 +174,19 @@ class FateRabbitMQHook(BaseHook):
     @property
     def management_urls(self) -> list[str]:
         """The management API of each of the own broker's hosts; none where ``management_port`` is 0."""
-        tls = self.broker.ssl is not None
+        tls = self.broker.tls is not None
         scheme = self._extras.text("management_scheme", "https" if tls else "http", ("http", "https"))
         port = self._extras.integer("management_port", 15671 if scheme == "https" else 15672, 0, 65535)
-        return [f"{scheme}://{host}:{port}" for host in self.broker.hosts] if port else []
+        return [f"{scheme}://{one.host}:{port}" for one in self.broker.each] if port else []
 
     # -- use
 
     def get_conn(self) -> pika.BlockingConnection:
         """An AMQP connection to the first of the broker's hosts that answers."""
         problem: TransportError | None = None
-        for host in self.broker.hosts:
+        for node in self.broker.each:
             try:
-                return self.broker.connect(host, self.timeout)
+                return connect(node, self.timeout)
             except TransportError as error:
                 problem = problem or error
         assert problem is not None, "a connection has at least one host"
@@ -256,16 +196,17 @@ class FateRabbitMQHook(BaseHook):
         """What the application needs to exchange messages. Holds passwords: only for the job file."""
         return {
             "kind": "rabbitmq",
-            **asdict(self.broker),
-            "routes": {party_id: asdict(broker) for party_id, broker in self.routes.items()},
+            **as_config(self.broker),
+            "routes": {party_id: as_config(broker) for party_id, broker in self.routes.items()},
             "max_message_size": self.max_message_size,
             "connection_timeout": self.timeout,
+            "reconnect_timeout": self._extras.number("reconnect_timeout", 300, 1, 86400),
         }
 
     def describe(self) -> dict[str, Any]:
         """The same for logs: no secrets."""
         routes = {party_id: str(broker) for party_id, broker in self.routes.items()}
-        return {"kind": "rabbitmq", "broker": str(self.broker), "routes": routes}
+        return {"kind": "rabbitmq", "broker": str(self.broker), "login": self.broker.login, "routes": routes}
 
     # -- test
 
@@ -282,9 +223,9 @@ class FateRabbitMQHook(BaseHook):
     def _test_own(self) -> list[str]:
         broker, dead, alive = self.broker, [], []
         size = self.max_message_size
-        for host in broker.hosts:
+        for node in broker.each:
             try:
-                connection = broker.connect(host, self.timeout)
+                connection = connect(node, self.timeout)
             except TransportError as error:
                 dead.append(error)
                 continue
@@ -293,7 +234,7 @@ class FateRabbitMQHook(BaseHook):
             finally:
                 if connection.is_open:
                     connection.close()
-            alive.append(f"{host}:{broker.port}")
+            alive.append(f"{node.host}:{node.port}")
         if not alive:
             raise dead[0]
         note = f"A message of {size} bytes went through {', '.join(alive)} (vhost {broker.vhost!r}) as {broker.login!r}"
@@ -317,7 +258,7 @@ class FateRabbitMQHook(BaseHook):
 
     @contextmanager
     def _step(self, action: str, right: str) -> Iterator[None]:
-        start = f"connected to RabbitMQ {self.broker}, but cannot {action}"
+        start = f"connected to {self.broker}, but {self.broker.login!r} cannot {action}"
         try:
             yield
         except ConnectionBlockedTimeout as error:
@@ -326,7 +267,7 @@ class FateRabbitMQHook(BaseHook):
             ) from error
         except (ChannelClosedByBroker, ConnectionClosedByBroker) as error:
             if error.reply_code == 403:
-                text = f"{start}: permission refused; give {self.broker.login!r} the {right} right for names fate.*"
+                text = f"{start}: permission refused; give the account the {right} right for names fate.*"
                 text += " (and for amq.default)" if right == "write" else ""
                 raise TransportError(text) from error
             if error.reply_code in (406, 501) and "size" in error.reply_text:
@@ -353,10 +294,11 @@ class FateRabbitMQHook(BaseHook):
         broker = self.broker
         with requests.Session() as session:
             session.auth = (broker.login, broker.password)
-            if broker.ssl:
-                session.verify = broker.ssl.get("ca_file", True) if broker.ssl["verify"] else False
-                if broker.ssl.get("client_cert"):
-                    session.cert = (broker.ssl["client_cert"], broker.ssl.get("client_key"))
+            if broker.tls:
+                session.verify = (broker.tls.ca_file or True) if broker.tls.verify else False
+                if broker.tls.client_cert:
+                    key = broker.tls.client_key
+                    session.cert = (broker.tls.client_cert, key) if key else broker.tls.client_cert
             url, answer = self._whoami(session)
             place = f"the management API at {url}"
             if answer.status_code in (401, 403):
@@ -387,13 +329,13 @@ class FateRabbitMQHook(BaseHook):
     def _test_routes(self) -> list[str]:
         notes = []
         for party_id, broker in self.routes.items():
-            for host in broker.hosts:
+            for node in broker.each:
                 try:
-                    broker.connect(host, self.timeout).close()
+                    connect(node, self.timeout).close()
                     break
                 except TransportError as error:
                     problem = error
             else:
                 raise TransportError(f"the own broker works, but not the route to party {party_id}: {problem}")
-            notes.append(f"party {party_id} is reached at {host}:{broker.port}")
+            notes.append(f"party {party_id} is reached at {node.host}:{node.port}")
         return notes

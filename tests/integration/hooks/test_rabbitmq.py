@@ -10,6 +10,8 @@ import pytest
 
 from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.hooks.transport import transport_hook
+from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.federation.config import transport_from_config
 from tests.servers.certificates import Authority
 
 
@@ -53,16 +55,20 @@ def test_a_good_connection_passes_and_leaves_nothing(rabbitmq_node, make_hook):
 
 
 def test_a_wrong_password_is_named_and_not_shown(rabbitmq_node, make_hook):
-    refused(make_hook(password="gloomy-otter-42"), "login 'fate' is refused", "check login and pass", secret="gloomy")
+    refused(
+        make_hook(password="gloomy-otter-42"),
+        "user 'fate': the login is refused; check login and pass",
+        secret="gloomy",
+    )
 
 
 def test_a_missing_vhost_is_named(make_hook):
-    refused(make_hook(schema="nowhere"), "no such vhost: 'nowhere'", "make it")
+    refused(make_hook(schema="nowhere"), "vhost 'nowhere'", "the vhost does not exist")
 
 
 def test_a_vhost_that_is_closed_to_the_login_is_named(rabbitmq_node, make_hook):
     rabbitmq_node.add_user("outsider", "pw-outsider")
-    refused(make_hook("outsider", "pw-outsider"), "access to the vhost is refused", "outsider", secret="pw-outsider")
+    refused(make_hook("outsider", "pw-outsider"), "may not use it", "outsider", secret="pw-outsider")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +104,7 @@ def test_the_management_api_is_a_step_of_its_own(rabbitmq_node, make_hook):
 def test_a_dead_broker_and_other_ports_are_named(rabbitmq_node, make_hook):
     port = closed_port()
     refused(make_hook(port=port), f"127.0.0.1:{port}", "connection refused")
-    refused(make_hook(port=rabbitmq_node.management_port), "does not speak AMQP|closed without an answer")
+    refused(make_hook(port=rabbitmq_node.management_port), "does not speak AMQP|connection was lost")
     refused(make_hook(host="no-such-host.invalid"), "no-such-host.invalid", "host name is not known")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         refused(make_hook(port=silent.getsockname()[1], connection_timeout=1), "no answer in time")
@@ -119,13 +125,13 @@ def test_tls_is_verified(rabbitmq_node, make_hook, tmp_path):
     assert make_hook(port=port, **tls, ca_file=ca).test_connection()[0]
     assert make_hook(port=port, **tls, verify=False).test_connection()[0]
     other = Authority(tmp_path, "another authority")
-    refused(make_hook(port=port, **tls, ca_file=str(other.certificate)), "certificate is not accepted", "ca_file")
-    refused(make_hook(port=port, **tls), "certificate is not accepted")
+    refused(make_hook(port=port, **tls, ca_file=str(other.certificate)), "certificate is not trusted", "ca_file")
+    refused(make_hook(port=port, **tls), "certificate is not trusted")
     stranger = other.issue("client")
     wrong = {"client_cert": str(stranger.certificate), "client_key": str(stranger.key)}
     refused(make_hook(port=port, **tls, ca_file=ca, **wrong), f"127.0.0.1:{port}")
-    refused(make_hook(port=node.port, **tls, ca_file=ca), "TLS failed|closed without")
-    refused(make_hook(port=port), "does not speak AMQP|was cut|closed without")
+    refused(make_hook(port=node.port, **tls, ca_file=ca), "TLS fails|connection was lost")
+    refused(make_hook(port=port), "does not speak AMQP|connection was lost")
     refused(make_hook(port=port, **tls, ca_file="/no/such.pem"), "/no/such.pem")
     refused(make_hook(port=port, **tls, ca_file=str(client.key)), re.escape(str(client.key)))
 
@@ -140,13 +146,24 @@ def test_routes_to_the_peers_brokers(two_rabbitmq_nodes, connect, make_hook):
     config = hook.transport_config()
     assert config["kind"] == "rabbitmq" and config["vhost"] == hook.vhost and config["max_message_size"] == 1 << 20
     expected = {"host": "127.0.0.1", "port": peer.port, "vhost": "/", "login": peer.login, "ssl": None}
+    assert transport_from_config(config).max_body == 1 << 20
     assert config["routes"]["10000"] == config["routes"]["10001"] == {**expected, "password": peer.password}
     assert peer.password not in json.dumps(hook.describe()) and config["password"] not in json.dumps(hook.describe())
     assert peer.password not in repr(hook.hook.routes)
     bad = make_hook(routes=json.dumps({"10000": {**fields, "password": "pw-gloomy"}}))
     refused(
-        bad, "the own broker works, but not the route to party 10000", "login 'fate' is refused", secret="pw-gloomy"
+        bad, "the own broker works, but not the route to party 10000", "the login is refused", secret="pw-gloomy"
     )
+
+
+def test_peers_are_told(rabbitmq_node, make_hook):
+    hook, me, peer = make_hook(), Party("guest", "9999"), Party("host", "10000")
+    hook.tell_peers("job-1", me, [me, peer], "n1", "stopped by a person")
+    (queue,) = rabbitmq_node.queues(hook.vhost)
+    connection = rabbitmq_node.connection(hook.vhost)
+    _, _, body = connection.channel().basic_get(queue)
+    connection.close()
+    assert str(peer) in queue and b"stopped by a person" in body
 
 
 @pytest.mark.parametrize(
