@@ -54,7 +54,7 @@ class Transport(ABC):
         """Over what messages travel, for errors and logs; without a secret."""
         return type(self).__name__
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 - not every transport has something to say
         """Say what went wrong in the background. :raises TransportError: nothing more is delivered, and why."""
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """Messages over RabbitMQ: one durable queue for each ordered pair of parties, whatever the number of values.
 
-A party takes its messages from its own broker. It sends to the broker of the peer where ``routes`` names one, and to its
-own otherwise. Messages are persistent and confirmed by the broker; what it has not confirmed is sent again after a
+A party takes its messages from its own broker. It sends to the broker of the peer where ``routes`` names one, and to
+its own otherwise. Messages are persistent and confirmed by the broker; what it has not confirmed is sent again after a
 reconnection, and the session ignores what comes twice.
 """
 
