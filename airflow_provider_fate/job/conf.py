@@ -70,6 +70,8 @@ class Job:
         version = conf.get("dsl_version", 1)
         notices: list[str] = []
         if str(version) == "1":
+            only_keys(conf, conf_v1.KEYS, "", conf_v1.HINTS)
+            resolve.parties(conf.get("role"))
             source: Source = SourceV1(conf)
             conf, dsl = conf_v1.convert(conf, dsl, notices)
         elif str(version) == "2":
@@ -113,7 +115,9 @@ class Job:
         if dsl is None and job_parameters.job_type != "predict":
             raise ConfigError("dsl", 'is missing; expected {"components": {...}}')
         components = {} if dsl is None else dsl_.parse(dsl, job_parameters.job_type, notices)
-        common, own = resolve.layers(conf.get("component_parameters"), parties, None if dsl is None else components)
+        common, own = resolve.layers(
+            conf.get("component_parameters"), parties, None if dsl is None else components, source
+        )
         resolve.check_roles(components, parties)
         said = notices if said is None else said
         about_parameters: list[str] = []

@@ -28,10 +28,9 @@ def convert(
 
     ``args.data`` becomes Reader components; lists with one value a party become parameters of each party.
 
-    :param conf: plain JSON
+    :param conf: plain JSON, whose keys and parties are known to be right
     :raises ConfigError: with the path in the v1 conf
     """
-    only_keys(conf, KEYS, "", HINTS)
     job_parameters = as_dict(conf.get("job_parameters"), "job_parameters")
     for key in ("common", "role"):
         if key in job_parameters:
@@ -82,8 +81,7 @@ def _role_parameters(
                 continue
             for i in range(parties[role]):
                 mine = _of_party(as_dict(parameters, at), i, parties[role], role, at)
-                if mine:
-                    by_role.setdefault(role, {}).setdefault(str(i), {})[name] = mine
+                by_role.setdefault(role, {}).setdefault(str(i), {})[name] = mine
     return tables, by_role
 
 

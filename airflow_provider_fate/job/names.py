@@ -102,8 +102,10 @@ def nearest(name: Any, known: Iterable[str]) -> str | None:
     by_lower: dict[str, str] = {}
     for candidate in known:
         by_lower.setdefault(candidate.lower(), candidate)
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
+    found = difflib.get_close_matches(name.lower(), by_lower, n=5, cutoff=0.6)
+    # Of equally near ones the first by name, so x_0 before x_1.
+    ranked = sorted(found, key=lambda near: (-difflib.SequenceMatcher(None, near, name.lower()).ratio(), near))
+    return by_lower[ranked[0]] if ranked else None
 
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:

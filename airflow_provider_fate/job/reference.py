@@ -49,9 +49,10 @@ A number or boolean may also be given as the text that spells it, as a template 
 ## DSL
 
 `{{"components": {{"<name>": {{"module": ..., "input": ..., "output": ...}}}}}}`. A component's name is
-up to 100 ASCII letters, digits and underscores. Inputs are lists of `component.output` under `input.data` (`data`, `train_data`,
-`validate_data`, `test_data`; version 1 also `eval_data`, which is `validate_data` beside `train_data` and `test_data`
-otherwise) and under `input.model`. Outputs get their names in `output.data` and `output.model`, by position.
+up to 100 ASCII letters, digits and underscores. Inputs are lists of `component.output` under `input.data` (`data`,
+`train_data`, `validate_data`, `test_data`; version 1 also `eval_data`, which is `validate_data` beside
+`train_data` and `test_data` otherwise) and under `input.model`. Outputs get their names in `output.data` and
+`output.model`, by position.
 Components run one after the other, sources first, and by name where the DSL leaves it open.
 
 ## Prediction
@@ -194,8 +195,9 @@ def _bounds(metadata: Any) -> str:
 def _spark_run() -> str:
     rows = [
         "### spark_run\n\nFlags of spark-submit by their names (`executor-memory`, or `executor_memory`). They "
-        "override the Spark connection; what neither sets is for spark-defaults.conf to say. `conf` holds Spark properties: a "
-        "dict, a list of `k=v`, or text with one `k=v` a line. A flag and a property that say the same must agree.\n\n"
+        "override the Spark connection; what neither sets is for spark-defaults.conf to say. `conf` holds Spark "
+        "properties: a dict, a list of `k=v`, or text with one `k=v` a line. A flag "
+        "and a property that say the same must agree.\n\n"
         "| flag | value | the same as | meaning |\n|---|---|---|---|\n"
     ]
     kinds = {"text": "text", "memory": "such as 512m, 4g", "count": "integer ≥ 1", "yes": "boolean"}

@@ -103,7 +103,7 @@ def model_id(known: Collection[Party]) -> str:
 
 
 def _blocks(value: Any, path: str, known: Collection[Party]) -> list[tuple[Party, str, Any]]:
-    """What stands under ``role`` of a section: party, path and content; an index group gives one for each party."""
+    """What stands under ``role`` of a section: party, key and content; an index group gives one for each party."""
     found: list[tuple[Party, str, Any]] = []
     ids = by_role(known, lambda party: party)
     for role, groups in as_dict(value, path).items():
@@ -121,7 +121,7 @@ def _blocks(value: Any, path: str, known: Collection[Party]) -> list[tuple[Party
                         f"{short(index)} is not the index of a {role}; expected 0"
                         + (f" to {len(ids[role]) - 1}, or several such as 0|1" if len(ids[role]) > 1 else ""),
                     )
-                found.append((ids[role][int(index)], where, content))
+                found.append((ids[role][int(index)], key, content))
     return found
 
 
@@ -142,7 +142,8 @@ def job_parameters(
     base = SparkRun.parse(common.get("spark_run"), source.job_parameter(("spark_run",)))
     runs = dict.fromkeys(known, base)
     own: dict[Party, dict[str, Any]] = {}
-    for party, path, content in _blocks(section.get("role"), "job_parameters.role", known):
+    for party, group, content in _blocks(section.get("role"), "job_parameters.role", known):
+        path = f"job_parameters.role.{party.role}.{group}"
         given = as_dict(content, path)
         for key in SHARED:
             if key in given:
@@ -183,15 +184,16 @@ def components_dict(value: Any, path: str, known: Collection[str] | None) -> Par
 
 
 def layers(
-    value: Any, known: Collection[Party], components: Collection[str] | None
+    value: Any, known: Collection[Party], components: Collection[str] | None, source: Source
 ) -> tuple[Parameters, dict[Party, Parameters]]:
     """``component_parameters``: what is common, and what single parties lay over it."""
     root = "component_parameters"
     section = as_dict(value, root)
     only_keys(section, ("common", "role"), root, dict.fromkeys(components or (), "it belongs under common or role"))
-    common = components_dict(section.get("common"), f"{root}.common", components)
+    common = components_dict(section.get("common"), source.common(), components)
     own: dict[Party, Parameters] = {}
-    for party, path, content in _blocks(section.get("role"), f"{root}.role", known):
+    for party, key, content in _blocks(section.get("role"), f"{root}.role", known):
+        path = source.block(party.role, key)
         given = components_dict(content, path, components)
         before = flatten(own.get(party, {}), "")
         for at, leaf in flatten(given, "").items():

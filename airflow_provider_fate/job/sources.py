@@ -31,6 +31,17 @@ class Source:
         """Path of a job parameter that all parties share."""
         return render("job_parameters.common", loc)
 
+    def common(self) -> str:
+        """Path of the parameters that all parties share."""
+        return "component_parameters.common"
+
+    def block(self, role: str, key: str) -> str:
+        """Path of the parameters of single parties.
+
+        :param key: as it stands in a v2 conf, such as ``0`` or ``0|2``
+        """
+        return f"component_parameters.role.{role}.{key}"
+
     def parameter(self, role: str, index: int, component: str, loc: Loc) -> str:
         """Path of a component's parameter as the party at ``index`` of ``role`` has it."""
         best, path = -1, ""
@@ -60,6 +71,12 @@ class SourceV1(Source):
     def job_parameter(self, loc: Loc) -> str:
         return render("job_parameters", loc)
 
+    def common(self) -> str:
+        return "algorithm_parameters"
+
+    def block(self, role: str, key: str) -> str:
+        return f"role_parameters.{role}"
+
     def parameter(self, role: str, index: int, component: str, loc: Loc) -> str:
         common = (self.conf.get("algorithm_parameters") or {}).get(component)
         mine = (self.conf.get("role_parameters") or {}).get(role) or {}
@@ -87,6 +104,12 @@ class SourceOver(Source):
 
     def job_parameter(self, loc: Loc) -> str:
         return self.base.job_parameter(loc)
+
+    def common(self) -> str:
+        return self.base.common()
+
+    def block(self, role: str, key: str) -> str:
+        return self.base.block(role, key)
 
     def parameter(self, role: str, index: int, component: str, loc: Loc) -> str:
         if component in self.over and loc and resolves(self.over[component], loc) == len(loc):

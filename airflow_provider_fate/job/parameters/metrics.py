@@ -61,7 +61,7 @@ def full_names(value: list[str], allowed: tuple[str, ...], task: str) -> list[st
     for item in value:
         name = ALIASES.get(item.lower(), item.lower())
         if name not in _ALL:
-            raise ValueError(f"{short(item)} is not a metric; {did_you_mean(item, [*allowed, *ALIASES])}")
+            raise ValueError(f"{short(item)} is not a metric; {did_you_mean(item, allowed)}")
         if name not in allowed:
             raise ValueError(f"{name} is not a metric for {task}; expected among {', '.join(allowed)}")
         if name not in names:

@@ -1,0 +1,228 @@
+"""The parameters of each module: FATE's names, values and limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from airflow_provider_fate.errors import ConfigError
+from airflow_provider_fate.job.job_parameters import JobParameters
+from airflow_provider_fate.job.modules import MODULES
+from airflow_provider_fate.job.parameters import (
+    DataIOParam,
+    DataTransformParam,
+    EvaluationParam,
+    HeteroLRParam,
+    IntersectParam,
+)
+from airflow_provider_fate.job.parameters.base import model_in, validate
+from airflow_provider_fate.job.sources import render
+
+KINDS: dict[str, type[BaseModel]] = {
+    "lr": HeteroLRParam,
+    "io": DataIOParam,
+    "transform": DataTransformParam,
+    "intersect": IntersectParam,
+    "evaluation": EvaluationParam,
+}
+
+
+def read(kind: str, given: dict[str, Any]) -> tuple[Any, list[str]]:
+    return validate(KINDS[kind], given, lambda loc: render("P", loc))
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "given", "expected"),
+    [
+        ("lr", "penalty", "l1", "L1"),
+        ("lr", "penalty", None, None),
+        ("lr", "penalty", "none", None),
+        ("lr", "optimizer", "Adam", "adam"),
+        ("lr", "batch_size", 10, 10),
+        ("lr", "batch_size", "320", 320),
+        ("lr", "learning_rate", "0.15", 0.15),
+        ("lr", "learning_rate", 1, 1.0),
+        ("lr", "max_iter", 30.0, 30),
+        ("lr", "init_param.fit_intercept", "False", False),
+        ("lr", "init_param.init_method", "random_normal", "random_normal"),
+        ("lr", "encrypt_param.method", "paillier", "Paillier"),
+        ("lr", "encrypt_param.method", "bfv", "BFV"),
+        ("lr", "encrypt_param.method", "iterativeAffine", "BFV"),
+        ("lr", "encrypt_param.method", "IterativeAffine", "BFV"),
+        ("lr", "encrypt_param.method", "randomIterativeAffine", "BFV"),
+        ("lr", "encrypt_param.key_length", 3072, 3072),
+        ("lr", "encrypt_param.key_length", 1024, 2048),
+        ("lr", "metrics", [], ["auc", "ks"]),
+        ("lr", "metrics", ["ACC", "auc"], ["accuracy", "auc"]),
+        ("lr", "validation_freqs", [1, 5], [1, 5]),
+        ("lr", "floating_point_precision", None, None),
+        ("lr", "predict_param.threshold", 0.3, 0.3),
+        ("io", "default_value", [1, "x", 2.5], [1, "x", 2.5]),
+        ("io", "missing_impute", ["", None, -999], ["", None, -999]),
+        ("io", "label_type", "STR", "str"),
+        ("transform", "with_label", True, True),
+        ("intersect", "intersect_method", "RSA", "rsa"),
+        ("intersect", "rsa_params.hash_method", "sm3", "sm3"),
+        ("intersect", "cardinality_only", True, True),
+        ("evaluation", "eval_type", "MULTI", "multi"),
+        ("evaluation", "pos_label", "yes", "yes"),
+        ("evaluation", "pos_label", 1.5, 1.5),
+        ("evaluation", "metrics", ["auc", "AUC", "f1"], ["auc", "f1_score"]),
+    ],
+)
+def test_a_value_is_read(kind: str, path: str, given: object, expected: object) -> None:
+    value, _ = read(kind, nested(path, given))
+    for key in path.split("."):
+        value = getattr(value, key)
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "given", "says"),
+    [
+        ("lr", "penalty", "L3", "expected 'L1' or 'L2'"),
+        ("lr", "optimizer", "sqn", "known and not there yet"),
+        ("lr", "optimizer", "rmspop", "did you mean rmsprop?"),
+        ("lr", "batch_size", 9, "at least 10"),
+        ("lr", "batch_size", 0, "at least 10"),
+        ("lr", "batch_size", 10.5, "expected integer"),
+        ("lr", "alpha", -0.1, "greater than or equal to 0"),
+        ("lr", "alpha", True, "expected number"),
+        ("lr", "learning_rate", 0, "greater than 0"),
+        ("lr", "max_iter", 0, "greater than or equal to 1"),
+        ("lr", "max_iter", "ten", "expected integer"),
+        ("lr", "decay_sqrt", 1, "expected boolean"),
+        ("lr", "early_stop", "dif", "did you mean diff?"),
+        ("lr", "multi_class", "ovo", "expected 'ovr'"),
+        ("lr", "floating_point_precision", 64, "less than or equal to 63"),
+        ("lr", "init_param", "zeros", "expected"),
+        ("lr", "init_param.init_metod", "zeros", "did you mean init_method?"),
+        ("lr", "encrypt_param.method", None, "would show the labels"),
+        ("lr", "encrypt_param.method", "rsa", "expected 'BFV' or 'Paillier'"),
+        ("lr", "encrypt_param.key_length", 512, "greater than or equal to 1024"),
+        ("lr", "cv_param.need_cv", True, "cross validation is known and not there yet"),
+        ("lr", "stepwise_param.need_stepwise", True, "known and not there yet"),
+        ("lr", "predict_param.threshold", 1.5, "less than or equal to 1"),
+        ("lr", "metrics", "auc", "expected list"),
+        ("lr", "metrics", ["ks", "acuracy"], "did you mean accuracy?"),
+        ("lr", "metrics", ["roc"], "is not a metric for a validation"),
+        ("lr", "validation_freqs", 0, "greater than or equal to 1"),
+        ("lr", "callback_param.callbacks", ["EarlyStoping"], "did you mean EarlyStopping?"),
+        ("io", "input_format", "tag", "known and not there yet"),
+        ("io", "output_format", "sparse", "known and not there yet"),
+        ("io", "data_type", "str", "known and not there yet"),
+        ("io", "exclusive_data_type", {"x0": "str"}, "known and not there yet"),
+        ("io", "with_match_id", True, "unknown parameter"),
+        ("io", "missing_fill_method", "median", "expected 'min', 'max', 'mean' or 'designated'"),
+        ("io", "default_value", {"a": 1}, "expected a number, text or boolean"),
+        ("io", "label_name", "", "at least 1 character"),
+        ("transform", "with_match_id", True, "known and not there yet"),
+        ("intersect", "intersect_method", "psi", "expected"),
+        ("intersect", "join_method", "left_join", "known and not there yet"),
+        ("intersect", "run_cache", True, "known and not there yet"),
+        ("intersect", "intersect_cache_param.use_cache", True, "known and not there yet"),
+        ("intersect", "repeated_id_process", True, "known and not there yet"),
+        ("intersect", "rsa_params.hash_method", "md5", "expected 'sha256'"),
+        ("evaluation", "eval_type", "clustering", "known and not there yet"),
+        ("evaluation", "metrics", ["aucc"], "did you mean auc?"),
+        ("evaluation", "metrics", ["rmse"], "root_mean_squared_error is not a metric for eval_type binary"),
+        ("evaluation", "pos_label", True, "expected"),
+    ],
+)
+def test_a_value_is_refused_with_its_path(kind: str, path: str, given: object, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(kind, nested(path, given))
+    assert caught.value.path.startswith(f"P.{path}")
+    assert says in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "says"),
+    [
+        ("lr", {"masked_rate": 3}, "P.masked_rate has no effect here"),
+        ("lr", {"encrypted_mode_calculator_param": {"mode": "fast"}}, "P.encrypted_mode_calculator_param.mode has no"),
+        ("lr", {"penalty": None, "alpha": 0.5}, "P.alpha has no effect"),
+        ("lr", {"encrypt_param": {"method": "IterativeAffine"}}, "P.encrypt_param.method IterativeAffine"),
+        ("lr", {"encrypt_param": {"method": "Paillier", "key_length": 1024}}, "raised to 2048"),
+        ("lr", {"encrypt_param": {"method": "Paillier", "key_length": 1024, "allow_weak_key": True}}, "a weak key"),
+        ("lr", {"encrypt_param": {"key_length": 2048}}, "BFV has fixed parameters"),
+        ("lr", {"callback_param": {"callbacks": ["ModelCheckpoint"]}}, "checkpoints are always kept"),
+        ("lr", {"callback_param": {"validation_freqs": 2}}, "P.callback_param.validation_freqs has no effect"),
+        ("lr", {"callback_param": {"early_stopping_rounds": 2}}, "EarlyStopping is not among callbacks"),
+        ("io", {"delimitor": ";"}, "P.delimitor has no effect here"),
+        ("io", {"missing_fill_method": "mean"}, "missing_fill is false"),
+        ("intersect", {"intersect_method": "raw"}, "raw: is carried out as ECDH on Curve25519"),
+        ("intersect", {"random_bit": 64}, "P.random_bit has no effect here"),
+        ("intersect", {"cardinality_only": True, "cardinality_method": "rsa"}, "which is exact"),
+    ],
+)
+def test_what_has_no_effect_or_is_replaced_gives_a_notice(kind: str, given: dict[str, Any], says: str) -> None:
+    _, notices = read(kind, given)
+    assert len([notice for notice in notices if says in notice]) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_defaults_give_no_notice_even_when_spelt_out(kind: str) -> None:
+    parameters, notices = read(kind, {})
+    assert notices == []
+    given = parameters.model_dump(mode="json")
+    if kind == "lr":
+        del given["encrypt_param"]["key_length"]
+    again, notices = read(kind, given)
+    assert (again, notices) == (parameters, [])
+
+
+def test_a_weak_key_is_kept_when_asked_for_by_name() -> None:
+    given = {"encrypt_param": {"method": "Paillier", "key_length": 1024, "allow_weak_key": True}}
+    assert read("lr", given)[0].encrypt_param.key_length == 1024
+
+
+def test_fates_defaults_of_hetero_lr() -> None:
+    defaults = HeteroLRParam().model_dump()
+    for name, value in {
+        "penalty": "L2", "tol": 1e-4, "alpha": 1.0, "optimizer": "rmsprop", "batch_size": -1, "shuffle": True,
+        "batch_strategy": "full", "learning_rate": 0.01, "max_iter": 100, "early_stop": "diff", "decay": 1,
+        "decay_sqrt": True, "multi_class": "ovr", "metrics": ["auc", "ks"], "floating_point_precision": 23,
+    }.items():  # fmt: skip
+        assert defaults[name] == value, name
+
+
+def test_early_stopping_needs_validation() -> None:
+    with pytest.raises(ConfigError, match="early_stopping_rounds needs validation_freqs"):
+        read("lr", {"early_stopping_rounds": 3})
+    assert read("lr", {"early_stopping_rounds": 3, "validation_freqs": 1})[0].early_stopping_rounds == 3
+
+
+def test_metrics_that_are_not_named_are_all_of_the_type() -> None:
+    assert read("evaluation", {"eval_type": "multi"})[0].chosen_metrics == ("accuracy", "precision", "recall")
+    assert read("evaluation", {})[0].chosen_metrics[:2] == ("auc", "ks")
+    chosen = read("evaluation", {"eval_type": "regression", "metrics": ["rmse", "msle"]})[0].chosen_metrics
+    assert chosen == ("root_mean_squared_error", "mean_squared_log_error")
+
+
+def _models() -> list[type[BaseModel]]:
+    found: list[type[BaseModel]] = []
+    left: list[type[BaseModel]] = [JobParameters, *(spec.parameters for spec in MODULES.values())]
+    while left:
+        model = left.pop()
+        if model not in found:
+            found.append(model)
+            left += [m for f in model.model_fields.values() if (m := model_in(f.annotation)) is not None]
+    return found
+
+
+@pytest.mark.parametrize("model", _models(), ids=lambda model: model.__name__)
+def test_every_field_is_described_and_unknown_ones_are_forbidden(model: type[BaseModel]) -> None:
+    assert model.model_config["extra"] == "forbid"
+    assert model.__doc__
+    for name, field in model.model_fields.items():
+        assert field.description and field.description.endswith("."), name
