@@ -157,7 +157,8 @@ class TextSource(Source):
         for position, (one, other) in enumerate(zip(found, expected, strict=False), start=1):
             if one != other:
                 raise DataError(
-                    f"{path} line 1: column {position} is named {one!r}, expected {other!r} as in {self._files.paths[0]}"
+                    f"{path} line 1: column {position} is named {one!r}, expected {other!r} as in "
+                    f"{self._files.paths[0]}"
                 )
         raise DataError(
             f"{path} line 1: has {len(found)} columns, expected {len(expected)} as in {self._files.paths[0]}"

@@ -1,0 +1,392 @@
+"""What training and prediction share: one party's part of one job as one Spark application."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+from airflow_provider_fate.errors import ConfigError, DataError, FateError
+from airflow_provider_fate.job.names import check_name
+from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.operators import _ship
+from airflow_provider_fate.operators._identity import default_job_id, log_file
+from airflow_provider_fate.operators._job import as_object
+from airflow_provider_fate.operators._watch import StatusWatch
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_fate.hooks.spark import FateSparkHook
+    from airflow_provider_fate.job.conf import Job
+
+#: errors of the application that come again however often it is tried
+_FINAL = ("ConfigError", "DataError", "CryptoError")
+#: seconds for telling the peers when a task is stopped; Airflow kills the task five seconds after asking
+_TELL_SECONDS = 3.5
+#: quick to start; computing happens in Python, so a JVM that optimises less costs little
+_LOCAL_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+_NONCE_KEY = "fate_nonce"
+
+
+class FateSubmitOperator(SparkSubmitOperator):
+    """Base of the operators that run one party's part of a job; not used by itself.
+
+    Every argument of ``SparkSubmitOperator`` is taken as well, but for ``application`` and its arguments.
+    """
+
+    template_fields: Sequence[str] = (
+        *(field for field in SparkSubmitOperator.template_fields if field not in ("application", "application_args")),
+        "data", "role", "party_id", "job_id", "spark_run", "spark_conn_id", "storage_conn_id", "transport_conn_id",
+        "wait_timeout", "archives", "python",
+    )  # fmt: skip
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "data": "json", "spark_run": "json", "conf": "json", "env_vars": "json",
+    }  # fmt: skip
+    template_ext: Sequence[str] = (".json",)
+    ui_color = "#fff2cc"
+
+    def __init__(
+        self,
+        *,
+        role: str,
+        party_id: str | int,
+        data: dict[str, Any] | str | None = None,
+        job_id: str | None = None,
+        spark_run: dict[str, Any] | str | None = None,
+        spark_conn_id: str = "fate_spark",
+        storage_conn_id: str = "fate_storage",
+        transport_conn_id: str = "fate_transport",
+        wait_timeout: float | str = 600,
+        archives: str | None = None,
+        python: str | None = None,
+        name: str = "{{ task.task_id }}",
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("multiple_outputs", True)
+        super().__init__(name=name, archives=archives, conn_id=spark_conn_id, **kwargs)
+        self.role = role
+        self.party_id = party_id
+        self.data = data
+        self.job_id = job_id
+        self.spark_run = spark_run
+        self.spark_conn_id = spark_conn_id
+        self.storage_conn_id = storage_conn_id
+        self.transport_conn_id = transport_conn_id
+        self.wait_timeout = wait_timeout
+        self.archives = archives
+        self.python = python
+        self._master: str | None = None
+        self._party: Party | None = None
+        self._job: Job | None = None
+        self._nonce = ""
+        self._work: Path | None = None
+        self._driver_log: Path | None = None
+        self._error: dict[str, str] | None = None
+        self._context: Any = None
+        self._stopped = False
+
+    # -- what differs between training and prediction
+
+    def load_job(self) -> Job:
+        """The whole job, checked. :raises ConfigError: it is wrong"""
+        raise NotImplementedError
+
+    def finish(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
+        """What remains to do after the application has ended well; returns the task's result."""
+        return result
+
+    # -- one try
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        self._context = context
+        self._work = Path(tempfile.mkdtemp(prefix="fate-job-"))
+        try:
+            try:
+                self._prepare(context)
+            except (ConfigError, DataError) as error:
+                # nothing was submitted, and the next try would fail the same way
+                raise AirflowFailException(str(error)) from error
+            status = self._run(context)
+        finally:
+            shutil.rmtree(self._work, ignore_errors=True)
+        return self.finish(context, self._result(status))
+
+    def _prepare(self, context: Context) -> None:
+        party = Party(str(self.role), str(self.party_id))
+        self._job = job = self.load_job()
+        job.check_party(party)
+        job.check_tables(party)
+        self._party = party
+        self.job_id = check_name(self.job_id, "job_id") if self.job_id else default_job_id(context, self)
+        self._driver_log = log_file(context, self.job_id, party)
+        for notice in job.notices:
+            self.log.info(notice)
+        wait_seconds = self._wait_seconds()
+        self._settle_spark(job, party)
+        self._nonce = secrets.token_hex(8)
+        path = self._work / f"{party}.json"
+        self._write_job_file(path, job, party, wait_seconds)
+        self.application = _ship.application()
+        self.application_args = [str(path) if self._hook.client_mode else path.name]
+        self.py_files = _joined(_ship.code_zip(), self.py_files)
+        if not self._hook.client_mode:
+            self.files = _joined(str(path), self.files)
+        self._hook = self._get_hook()
+        self.log.info(
+            "Job %s: %s of %s; model %s", self.job_id, party, ", ".join(map(str, job.parties)), job.model_id
+        )
+
+    def _wait_seconds(self) -> float:
+        try:
+            seconds = float(self.wait_timeout)
+        except (TypeError, ValueError):
+            seconds = 0.0
+        if not 1 <= seconds <= 30 * 86_400:
+            raise ConfigError("wait_timeout", f"{self.wait_timeout!r} is not a number of seconds from 1 to 2592000")
+        return seconds
+
+    def _write_job_file(self, path: Path, job: Job, party: Party, wait_seconds: float) -> None:
+        """The application's only argument. It holds passwords: nobody else may read it."""
+        from airflow_provider_fate.hooks.storage import storage_hook
+        from airflow_provider_fate.hooks.transport import transport_hook
+
+        content = {
+            "format": 1,
+            "job_id": self.job_id,
+            "nonce": self._nonce,
+            "job": job.to_dict(),
+            "party": str(party),
+            "storage": storage_hook(self.storage_conn_id).spark_settings()["job_file_part"],
+            "transport": transport_hook(self.transport_conn_id).transport_config(),
+            "wait_seconds": wait_seconds,
+            "export": None,
+        }
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            json.dump(content, stream)
+
+    # -- what spark-submit is told
+
+    def _settle_spark(self, job: Job, party: Party) -> None:
+        """Put together what says how Spark runs: ``spark_run`` of this task, its other arguments, the job's own
+        ``spark_run``, the connection, spark-defaults.conf; the first that says something counts."""
+        from airflow_provider_fate.hooks.storage import storage_hook
+        from airflow_provider_fate.job.spark_run import SparkRun
+
+        own = SparkRun.parse(as_object(self.spark_run, "spark_run"))
+        base = job.spark_run_for(party)
+        self._master = own.master or base.master
+        self._conn_id = self.spark_conn_id
+        self._archives = self.archives
+        first, last = own.operator_kwargs(), base.operator_kwargs()
+        settings = storage_hook(self.storage_conn_id).spark_settings()
+        self.conf = {**settings["conf"], **last.pop("conf", {}), **(self.conf or {}), **first.pop("conf", {})}
+        self.env_vars = {**settings["env_vars"], **(self.env_vars or {})}
+        self.name = first.pop("name", None) or last.pop("name", None) or f"{self.job_id} {party}"
+        for key in {*first, *last}:
+            attribute = key if hasattr(self, key) else f"_{key}"
+            setattr(self, attribute, first.get(key) or getattr(self, attribute) or last.get(key))
+        self.conf.setdefault("spark.ui.showConsoleProgress", "false")
+        self._settle_python()
+        self._hook = self._get_hook()
+        if self._hook.kind == "local":
+            self._settle_local()
+        elif self._hook.kind == "yarn" and not self._hook.client_mode:
+            # only the resource manager can say how an application went that another process submitted
+            self._yarn_track_via_rm_api = self._hook._resource_manager is not None
+            self.durable = self.durable and self._yarn_track_via_rm_api
+
+    def _settle_python(self) -> None:
+        if self.python:
+            self.conf["spark.pyspark.python"] = self.python
+        elif self._archives and "spark.pyspark.python" not in self.conf:
+            first, *others = self._archives.split(",")
+            path, mark, alias = first.partition("#")
+            alias = alias or "environment"
+            self._archives = ",".join([f"{path}#{alias}", *others])
+            self.conf["spark.pyspark.python"] = f"./{alias}/bin/python"
+
+    def _settle_local(self) -> None:
+        self.conf.setdefault("spark.port.maxRetries", "100")  # many applications on one machine, each with a UI
+        env = {**os.environ, **self.env_vars}
+        if "SPARK_LOCAL_IP" not in env:
+            self.env_vars["SPARK_LOCAL_IP"] = "127.0.0.1"
+        if "spark.driver.extraJavaOptions" not in self.conf:
+            for name in ("SPARK_SUBMIT_OPTS", "SPARK_LAUNCHER_OPTS"):
+                if name not in env:
+                    self.env_vars[name] = _LOCAL_JVM
+
+    def _get_hook(self) -> FateSparkHook:
+        from airflow_provider_fate.hooks.spark import FateSparkHook
+
+        return FateSparkHook(
+            conf=self.conf,
+            conn_id=self._conn_id,
+            master=self._master,
+            driver_log_path=self._driver_log,
+            on_progress=self._on_progress,
+            files=self.files,
+            py_files=self.py_files,
+            archives=self._archives,
+            driver_class_path=self.driver_class_path,
+            jars=self.jars,
+            packages=self.packages,
+            exclude_packages=self.exclude_packages,
+            repositories=self._repositories,
+            total_executor_cores=self._total_executor_cores,
+            executor_cores=self._executor_cores,
+            executor_memory=self._executor_memory,
+            driver_memory=self._driver_memory,
+            keytab=self.keytab,
+            principal=self.principal,
+            proxy_user=self.proxy_user,
+            name=self.name,
+            num_executors=self._num_executors,
+            status_poll_interval=self._status_poll_interval,
+            application_args=self.application_args,
+            env_vars=self.env_vars,
+            verbose=self._verbose,
+            spark_binary=self._spark_binary,
+            properties_file=self.properties_file,
+            yarn_queue=self._yarn_queue,
+            deploy_mode=self._deploy_mode,
+            use_krb5ccache=self._use_krb5ccache,
+            post_submit_commands=self.post_submit_commands,
+            track_driver_via_k8s_api=self._track_driver_via_k8s_api,
+            yarn_track_via_rm_api=self._yarn_track_via_rm_api,
+            yarn_rm_auth=self._yarn_rm_auth,
+        )
+
+    # -- the run
+
+    def _run(self, context: Context) -> dict[str, Any]:
+        """Run the application to its end; returns the status that it left.
+
+        :raises AirflowException: it failed, with its own message where it gave one
+        """
+        watch = None
+        if self._hook.client_mode:
+            self._forget_status()
+        else:
+            watch = StatusWatch(self._status, self.log.info, self._on_progress)
+            watch.start()
+        try:
+            super().execute(context)
+        except AirflowException as failure:
+            raise self._explained(failure) from None
+        finally:
+            if watch is not None:
+                watch.stop()
+        status = self._status()
+        if status is None or status.get("state") != "success":
+            raise self._explained(
+                AirflowException(f"the application ended without having finished the job; see {self._driver_log}")
+            )
+        return status
+
+    def submit_job(self, context: Context) -> str | None:
+        """Submit a new application to a cluster; not called where the one of an earlier try still runs."""
+        self._forget_status()
+        external_id = super().submit_job(context)
+        if (store := context.get("task_state_store")) is not None:
+            store.set(_NONCE_KEY, self._nonce)
+        return external_id
+
+    def poll_until_complete(self, external_id: Any, context: Context) -> None:
+        if (store := context.get("task_state_store")) is not None:
+            # of the try that submitted it: the peers know it by that
+            self._nonce = store.get(_NONCE_KEY) or self._nonce
+        super().poll_until_complete(external_id, context)
+
+    def _status(self) -> dict[str, Any] | None:
+        from airflow_provider_fate.hooks.stores import job_status
+
+        return job_status(self.storage_conn_id, str(self.job_id), self._party)
+
+    def _forget_status(self) -> None:
+        """An earlier try's status must not be taken for this one's."""
+        from airflow_provider_fate.hooks.stores import forget_job_status
+
+        forget_job_status(self.storage_conn_id, str(self.job_id), self._party)
+
+    def _on_progress(self, message: dict[str, Any]) -> None:
+        """Take what the application says beside its line in the log."""
+        if message.get("error"):
+            self._error = {"type": str(message.get("kind", "")), "message": str(message["error"])}
+        if message.get("spark_ui"):
+            self.show_link("spark_ui", str(message["spark_ui"]))
+
+    def show_link(self, name: str, url: str) -> None:
+        """Make a link visible while the task runs."""
+
+    def _explained(self, failure: AirflowException) -> AirflowException:
+        """The failure in the application's own words."""
+        error = self._error
+        if error is None:
+            with contextlib.suppress(FateError):
+                status = self._status() or {}
+                error = status.get("error") if status.get("state") == "failed" else None
+        if not error:
+            return failure
+        where = f" (Spark's own output: {self._driver_log})" if self._hook.client_mode else ""
+        kind = AirflowFailException if error.get("type") in _FINAL else AirflowException
+        return kind(f"{self._party} of job {self.job_id}: {error.get('message')}{where}")
+
+    def _result(self, status: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "job_id": self.job_id,
+            "party": str(self._party),
+            "model_id": status.get("model_id"),
+            "model_version": status.get("model_version"),
+            "metrics": status.get("metrics", {}),
+            "output": status.get("output", {}),
+        }
+
+    # -- stopping
+
+    def on_kill(self) -> None:
+        """Tell the other parties why this one ends, and end the application.
+
+        Airflow kills the task five seconds after it asked for this.
+        """
+        began = time.monotonic()
+        self._stopped = True
+        telling = threading.Thread(target=self._tell_peers, name="fate-tell-peers", daemon=True)
+        if self._nonce:
+            telling.start()
+            # the application says that it was told to stop, which says less: ours is to arrive first
+            telling.join(1.5)
+        if self._hook is not None:
+            # not the backend's: on YARN that one ends nothing where the resource manager's address is not known
+            self._hook.on_kill()
+        if telling.is_alive():
+            telling.join(max(0.0, _TELL_SECONDS - (time.monotonic() - began)))
+
+    def _tell_peers(self) -> None:
+        from airflow_provider_fate.hooks.transport import transport_hook
+
+        ti = (self._context or {}).get("ti")
+        what = f" ({ti.dag_id}, run {ti.run_id}, task {ti.task_id})" if ti is not None else ""
+        try:
+            transport_hook(self.transport_conn_id).tell_peers(
+                str(self.job_id), self._party, self._job.parties, self._nonce,
+                f"the task of {self._party} was stopped in Airflow{what}",
+            )  # fmt: skip
+        except Exception as error:  # noqa: BLE001 - they find out by themselves, later
+            self.log.warning("The other parties could not be told: %s", error)
+
+
+def _joined(*parts: str | None) -> str:
+    return ",".join(part for part in parts if part)

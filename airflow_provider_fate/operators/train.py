@@ -1,0 +1,74 @@
+"""Train a model: one party's part of a federated job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_fate.errors import ConfigError
+from airflow_provider_fate.operators._job import load_job
+from airflow_provider_fate.operators._submit import FateSubmitOperator
+from airflow_provider_fate.operators.assets import MODELS, emit, model_asset
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_fate.job.conf import Job
+
+
+class FateTrainOperator(FateSubmitOperator):
+    """Run one party's part of a training job as one Spark application.
+
+    All parties of a job run at the same time, each as a task of its own, on the same Airflow or on different ones;
+    :func:`~airflow_provider_fate.operators.group.fate_train` makes the tasks of those on this one. Everything is
+    checked before anything is submitted. A task that Airflow tries again meets the others again and goes on from the
+    last checkpoint that all of them hold.
+
+    Returns ``job_id``, ``model_id``, ``model_version``, ``metrics`` (by component) and ``output`` (the tables made).
+
+    :param job: FATE's runtime conf and DSL: a dict with ``conf`` and ``dsl``, each a dict or the name of a ``.json``
+        file beside the DAG; or the name of one ``.json`` file with both (templated)
+    :param role: ``guest``, ``host`` or ``arbiter`` (templated)
+    :param party_id: FATE's party id (templated)
+    :param parameters: component parameters that are other than in the job, e.g.
+        ``{"hetero_lr_0": {"learning_rate": 0.1}}``; the same at every party (templated)
+    :param data: tables by role, e.g. ``{"guest": {"namespace": ..., "name": ...}, "host": [...]}``; by default those
+        that the job names (templated)
+    :param job_id: the same at all parties of the job; by default made of the DAG's, run's and task group's ids and the
+        map index. Jobs of one DAG that stand in no task groups of their own need ids of their own (templated)
+    :param spark_run: spark-submit's flags by their names (``executor-memory``, ``master``, ...), with ``conf`` as a
+        dict, a list or ``k=v`` text; goes before the job's own and the connection (templated)
+    :param spark_conn_id: where Spark runs (templated)
+    :param storage_conn_id: where tables, models and checkpoints are (templated)
+    :param transport_conn_id: how messages travel between the parties (templated)
+    :param wait_timeout: seconds to wait for a party that gives no sign of life (templated)
+    :param archives: packed Python environment for nodes that lack the libraries, unpacked beside the executors
+        (templated)
+    :param python: the executors' Python; by default that of ``archives``, or of Spark's own settings (templated)
+    """
+
+    template_fields: Sequence[str] = ("job", "parameters", *FateSubmitOperator.template_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **FateSubmitOperator.template_fields_renderers, "job": "json", "parameters": "json",
+    }  # fmt: skip
+
+    def __init__(
+        self, *, job: dict[str, Any] | str, parameters: dict[str, Any] | str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+        self.parameters = parameters
+        # which model it is, the job's conf says, and that may be a file
+        self.outlets.append(MODELS)
+
+    def load_job(self) -> Job:
+        job = load_job(self.job, self.data, self.parameters)
+        if job.job_type != "train":
+            raise ConfigError("job_parameters.job_type", f"{job.job_type!r}; use FatePredictOperator for it")
+        return job
+
+    def finish(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
+        if self._party.role == "guest":
+            extra = {key: result[key] for key in ("job_id", "model_id", "model_version", "metrics")}
+            emit(context, self, MODELS, model_asset(result["model_id"]), extra)
+        return result
