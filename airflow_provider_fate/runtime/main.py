@@ -24,6 +24,7 @@ if sys.path and os.path.dirname(os.path.abspath(__file__)) == os.path.abspath(sy
 from airflow_provider_fate.errors import ConfigError, FateError
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.federation.abort import tell_peers
 from airflow_provider_fate.runtime.federation.config import transport_from_config
 from airflow_provider_fate.runtime.federation.session import Session
 from airflow_provider_fate.runtime.progress import Progress
@@ -67,8 +68,13 @@ def main(arguments: list[str]) -> int:
             common={**job.common(), "model_version": pipeline.model_version},
             log=progress.say,
         )
+        try:
+            pipeline.prepare()
+        except FateError as error:
+            # before the parties have met, a session knows nobody whom it could tell
+            tell_peers(application["transport"], session.job_id, party, job.parties, session.nonce, str(error))
+            raise
         stopping.session = session
-        pipeline.prepare()
         pipeline.run(session)
         progress.write_status(state="success", component=None)
         spark.stop()

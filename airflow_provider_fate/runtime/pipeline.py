@@ -95,6 +95,9 @@ class Pipeline:
                 continue
         checkpoints.clear()
         self.storage.delete(f"{self.progress.directory}/checkpoints")
+        for outputs in result.outputs.values():
+            if outputs.verdict:
+                self.progress.say(outputs.verdict)
 
     def _state_key(self) -> str:
         """Changes with all that a checkpoint depends on."""

@@ -65,12 +65,14 @@ class Outputs:
     :param model: what it learnt, stored under the party's model
     :param metrics: numbers by name, e.g. ``{"auc": 0.99}``; JSON-able; shown in Airflow and returned by the task
     :param summary: what a person reads about the result, JSON-able
+    :param verdict: the sentence that the job's log ends with, where there is one
     """
 
     data: dict[str, Rows] = field(default_factory=dict)
     model: Model | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
+    verdict: str | None = None
 
 
 class Component(ABC):

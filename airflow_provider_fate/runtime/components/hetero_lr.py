@@ -77,6 +77,7 @@ class HeteroLR(Component):
     """FATE's ``HeteroLR``: binary, or one model a class against the rest."""
 
     module = "HeteroLR"
+    keeps_outputs = True
 
     def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
         """Train, then score the training rows (and ``validate_data``) at the guest.

@@ -80,8 +80,8 @@ class SecureAddExample(Component):
                 f"{self.ctx.name}: secure_sum is {secure_sum}, expected {expected}; do both parties have the same "
                 "data_num and version?"
             )
-        log(f"success to calculate secure_sum, it is {secure_sum}")
-        return Outputs(metrics={"secure_sum": secure_sum})
+        verdict = f"success to calculate secure_sum, it is {secure_sum}"
+        return Outputs(metrics={"secure_sum": secure_sum}, verdict=verdict)
 
     def _receive(self, peer: Party, count: int) -> np.ndarray:
         return np.concatenate(

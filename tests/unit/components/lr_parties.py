@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -61,10 +62,11 @@ class MemoryCheckpoint(Checkpoint):
         self.kept = {} if kept is None else kept
 
     def save(self, step: int, arrays: dict[str, np.ndarray], meta: dict[str, Any] | None = None) -> None:
-        self.kept[step] = ({name: array.copy() for name, array in arrays.items()}, meta or {})
+        self.kept[step] = ({name: array.copy() for name, array in arrays.items()}, json.dumps(meta or {}))
 
     def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        return self.kept[self.step]
+        arrays, meta = self.kept[self.step]
+        return arrays, json.loads(meta)
 
 
 def parameters(**given: Any) -> HeteroLRParam:

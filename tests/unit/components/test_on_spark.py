@@ -76,4 +76,4 @@ def test_transform_and_intersection(spark) -> None:
 def test_secure_add(spark) -> None:
     parameters = SecureAddExampleParam(partition=4, data_num=1000)
     ran = run_component(SecureAddExample, parameters, {GUEST: {}, HOST: {}}, engine=spark)
-    assert ran[GUEST].log[-1] == "success to calculate secure_sum, it is 2000.0"
+    assert ran[GUEST].outputs.verdict == "success to calculate secure_sum, it is 2000.0"

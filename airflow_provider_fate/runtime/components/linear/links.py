@@ -51,8 +51,9 @@ class Logistic(Link):
     """Logistic regression with labels -1 and 1, by the second-order Taylor expansion of its loss at zero:
     log 2 - y wx / 2 + wx^2 / 8, so d = wx / 4 - y / 2 (Hardy et al. 2017, arXiv:1711.10677)."""
 
-    share_bound = 16  # abs(wx) up to 64 at each party; the expansion is far off long before
-    vector_bound = 72.0
+    # abs(wx) up to 256 at each party: the expansion is far off long before, and rmsprop's first steps recover
+    share_bound = 64
+    vector_bound = 264.0
 
     @staticmethod
     def host_share(wx: np.ndarray) -> np.ndarray:
