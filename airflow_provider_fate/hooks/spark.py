@@ -22,6 +22,7 @@ from typing import Any, TextIO
 
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.common.compat.sdk import AirflowException
+from airflow.sdk.log import mask_secret
 
 from airflow_provider_fate.errors import FateError
 from airflow_provider_fate.hooks import spark_environment, spark_master
@@ -126,6 +127,7 @@ class FateSparkHook(SparkSubmitHook):
             endpoint = f"{scheme}://{master.removeprefix('spark://').rsplit(':', 1)[0]}:{port}"
         principal, keytab = self._principal or extra.text("principal"), self._keytab
         if keytab is None and (encoded := extra.text("keytab")):
+            mask_secret(encoded)
             keytab = self._create_keytab_path_from_base64_keytab(encoded, principal)
         self._resource_manager = extra.text(self._YARN_RM_WEBAPP_ADDRESS_EXTRA_KEY)
         return {
@@ -150,6 +152,11 @@ class FateSparkHook(SparkSubmitHook):
     def kind(self) -> str:
         """``local``, ``standalone``, ``yarn`` or ``k8s``."""
         return spark_master.kind_of(self.master)
+
+    @property
+    def resource_manager(self) -> str | None:
+        """Address of YARN's web interface, where the connection has it."""
+        return self._resource_manager
 
     @property
     def client_mode(self) -> bool:
