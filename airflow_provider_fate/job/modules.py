@@ -104,4 +104,4 @@ def module(name: object, path: str) -> ModuleSpec:
         return MODULES[name]
     if isinstance(name, str) and name in KNOWN_LATER:
         raise ConfigError(path, f"the module {name} is known and not there yet; there are {', '.join(MODULES)}")
-    raise ConfigError(path, f"{short(name)} is not a module; {did_you_mean(name, [*MODULES, *KNOWN_LATER])}")
+    raise ConfigError(path, f"{short(name)} is not a module; {did_you_mean(name, [*MODULES, *sorted(KNOWN_LATER)])}")

@@ -80,7 +80,9 @@ def text() -> str:
         "| module | who takes part | in prediction | data inputs | data outputs | model |\n|---|---|---|---|---|---|\n"
     )
     parts += [_module_row(spec) for spec in MODULES.values()]
-    parts.append("\nKnown and not there yet: " + ", ".join(sorted(KNOWN_LATER, key=str.lower)) + ".\n")
+    parts.append(
+        "\nKnown and not there yet: " + ", ".join(sorted(KNOWN_LATER, key=lambda name: (name.lower(), name))) + ".\n"
+    )
     for spec in MODULES.values():
         parts += _section(spec)
     return "".join(parts)
