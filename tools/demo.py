@@ -93,8 +93,8 @@ def _explain(server: DemoAirflow, tasks: list[dict[str, Any]]) -> None:
         path = server.task_log_file(task)
         say(f"\n{presentation.name_of(task)} failed. The last lines of {path}:", file=sys.stderr)
         say("  " + "\n  ".join(presentation.last_lines(path)), file=sys.stderr)
-    first = presentation.name_of(failed[0]) if failed else "no task"
-    say(f"\nerror: the demo failed: {first} failed first. docs/troubleshooting.md explains messages.", file=sys.stderr)
+    names = ", ".join(map(presentation.name_of, failed)) or "no task"
+    say(f"\nerror: the run of {DAG} failed: {names}. docs/troubleshooting.md explains messages", file=sys.stderr)
 
 
 def _results(server: DemoAirflow, run_id: str, tasks: list[dict[str, Any]]) -> None:

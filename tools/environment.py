@@ -124,7 +124,7 @@ def _pip(python: Path, arguments: Sequence[str], what: str) -> None:
     log = python.parents[1] / "pip.log"
     started = time.monotonic()
     say(f"Installing {what}. This takes some minutes the first time; the details are in {log}")
-    command = [str(python), *_PIP, "install", "--progress-bar", "off", "--retries", "2", *arguments]
+    command = [str(python), *_PIP, "install", "--progress-bar", "off", *arguments]
     with log.open("w") as output, subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output) as process:
         try:
             said = started
@@ -153,7 +153,7 @@ def _why_pip_failed(log: Path) -> str:
     network = (
         "Failed to establish a new connection", "Temporary failure in name resolution", "Name or service not known",
         "ProxyError", "ConnectTimeout", "ReadTimeout", "Network is unreachable", "NewConnectionError",
-        "Connection refused", "SSLError",
+        "Connection refused", "SSLError", "(from versions: none)",
     )  # fmt: skip
     if "No space left on device" in text:
         return f"the disk became full during the installation. Make room and try again. The details are in {log}"

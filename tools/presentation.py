@@ -13,7 +13,10 @@ from typing import Any
 from tools.trouble import say
 
 _OURS = "airflow_provider_fate"
-_SHOWN_STATES = {"running", "success", "failed", "upstream_failed", "up_for_retry", "skipped", "removed"}
+_SHOWN_STATES = {"running", "success", "failed", "up_for_retry", "skipped"}
+# what an operator says for whoever looks for a reason; the log has it
+_DETAILS = ("Spark-Submit cmd", "Spark's own output", "Spark's UI", "Job ")
+_MARKS = ("::group::", "::endgroup::", *_DETAILS[:1])
 
 
 class Follower:
@@ -48,7 +51,7 @@ class Follower:
             self._states[key] = task["state"]
 
     def _say(self, task: Mapping[str, Any], text: str) -> None:
-        say(f"[{time.monotonic() - self._started:4.0f} s] {name_of(task):34} {text}")
+        say(f"[{time.monotonic() - self._started:4.0f} s] {name_of(task):40} {text}")
 
     def _progress(self, task: Mapping[str, Any], line: str) -> None:
         # the parties of one job tell much of the same: it is shown once
@@ -67,7 +70,8 @@ class Follower:
         except OSError:
             return []
         events = [event for event in map(_event, whole.decode(errors="replace").splitlines()) if event]
-        return [str(event["event"]) for event in events if _OURS in str(event.get("logger", ""))]
+        ours = (str(event["event"]) for event in events if _OURS in str(event.get("logger", "")))
+        return [line for line in ours if not line.startswith(_DETAILS)]
 
 
 def _event(line: str) -> dict[str, Any] | None:
@@ -78,7 +82,7 @@ def _event(line: str) -> dict[str, Any] | None:
     return event if isinstance(event, dict) and "event" in event else None
 
 
-def last_lines(path: Path, count: int = 15) -> list[str]:
+def last_lines(path: Path, count: int = 12) -> list[str]:
     """The last lines of a task's log, one event a line, exceptions with type and text."""
     try:
         lines = path.read_text(errors="replace").splitlines()
@@ -90,7 +94,8 @@ def last_lines(path: Path, count: int = 15) -> list[str]:
         if event is None:
             shown.append(line)
             continue
-        shown += str(event["event"]).splitlines()
+        if not str(event["event"]).startswith(_MARKS):
+            shown += str(event["event"]).splitlines()
         shown += [f"{part.get('exc_type')}: {part.get('exc_value')}" for part in event.get("error_detail") or []]
     return shown[-count:]
 
@@ -114,8 +119,9 @@ def tasks_table(tasks: Sequence[Mapping[str, Any]]) -> str:
     first = min(began, default=None)
     rows: list[list[Any]] = [["task", "state", "tries", "began after", "took"]]
     for task in sorted(tasks, key=lambda one: (one["start_date"] or "9", one["task_id"], one["map_index"])):
-        since = "" if not task["start_date"] else f"{(datetime.fromisoformat(task['start_date']) - first).seconds} s"
-        took = "" if task["duration"] is None else f"{task['duration']:.1f} s"
+        ran = task["start_date"] and task["try_number"]  # what never ran has times too: of the decision
+        since = f"{(datetime.fromisoformat(task['start_date']) - first).seconds} s" if ran else ""
+        took = f"{task['duration']:.1f} s" if ran and task["duration"] is not None else ""
         rows.append([name_of(task), task["state"], task["try_number"] or "", since, took])
     return table(rows)
 
