@@ -1,0 +1,127 @@
+"""A broker that goes away in mid-job: what was sent arrives once it is back, each value once."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import numpy as np
+import pytest
+
+from airflow_provider_fate.errors import TransportError
+from airflow_provider_fate.runtime.federation.config import transport_from_config
+from tests.integration.federation.test_rabbitmq import config, finish, meet, players
+from tests.servers.rabbitmq import RabbitMQNode
+from tests.unit.federation.playing import GUEST, HOST, JOB, Player, anything, together, until
+
+_VALUES = 400
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    """A node of this module's own, as the others' must not go away."""
+    with RabbitMQNode(tmp_path_factory.mktemp("restarted"), "restarted") as node:
+        yield node
+
+
+def value(number: int) -> np.ndarray:
+    return np.random.default_rng(number).random(40_000)
+
+
+def send(player: Player, peer, restarting) -> None:
+    federation = player.session.federation()
+    for number in range(_VALUES):
+        federation.send(peer, f"{number}", value(number))
+        if number == _VALUES // 4:
+            restarting.append(True)  # in the middle of it
+        time.sleep(0.002)
+
+
+def receive(player: Player, peer) -> str:
+    federation = player.session.federation()
+    whole = hashlib.sha256()
+    for number in range(_VALUES):
+        whole.update(federation.receive(peer, f"{number}", anything).tobytes())
+    return whole.hexdigest()
+
+
+@pytest.mark.parametrize("crash", [True, False])
+def test_a_broker_restarted_in_mid_job_loses_and_repeats_nothing(node, crash):
+    vhost = node.new_vhost()
+    guest, host = players(config(node, vhost), parties=(GUEST, HOST), wait=60)
+    meet(guest, host)
+    restarting: list[bool] = []
+
+    def restart():
+        until(lambda: restarting, 30)
+        node.restart(crash=crash)
+
+    outcomes = together(
+        lambda: send(guest, HOST, restarting),
+        lambda: send(host, GUEST, restarting),
+        lambda: receive(guest, HOST),
+        lambda: receive(host, GUEST),
+        restart,
+        timeout=120,
+    )
+    expected = hashlib.sha256(b"".join(value(number).tobytes() for number in range(_VALUES))).hexdigest()
+    assert outcomes == [None, None, expected, expected, None]
+    for player in (guest, host):
+        assert any("trying again" in line for line in player.lines)
+        assert not any(node.password in line for line in player.lines)
+    finish(guest, host)
+
+
+def test_a_broker_that_stays_away_is_an_error_after_the_configured_time(node):
+    vhost = node.new_vhost()
+    guest, host = players(config(node, vhost, reconnect_timeout=2), parties=(GUEST, HOST), wait=60)
+    meet(guest, host)
+    node.kill()
+    began = time.monotonic()
+    outcomes = together(
+        lambda: guest.session.federation().receive(HOST, "x", anything),
+        lambda: [host.session.federation().send(GUEST, f"{n}", value(n)) for n in range(10_000)],
+    )
+    assert time.monotonic() - began < 20
+    for outcome in outcomes:
+        assert isinstance(outcome, TransportError) and f"{node.host}:{node.port}" in str(outcome), outcome
+    began = time.monotonic()
+    guest.session.abort("the broker is gone")
+    host.session.abort("the broker is gone")
+    assert time.monotonic() - began < 15
+    node.start()
+
+
+def test_a_broker_with_a_lower_limit_is_an_error_that_says_so(node):
+    node.stop()
+    (node.directory / "advanced.config").write_text("[{rabbit, [{max_message_size, 100000}]}].\n")
+    try:
+        node.start()
+        guest, host = players(config(node, node.new_vhost(), reconnect_timeout=20), parties=(GUEST, HOST))
+        meet(guest, host)
+        guest.session.federation().send(HOST, "x", value(0))
+        with pytest.raises(TransportError, match="larger than configured max size.*max_message_size"):
+            guest.session.federation().receive(HOST, "y", anything)
+        guest.session.abort("over")
+        host.session.abort("over")
+    finally:
+        node.stop()
+        (node.directory / "advanced.config").unlink()
+        node.start()
+
+
+def test_what_waits_for_a_party_outlives_the_broker(node):
+    settings = config(node, node.new_vhost())
+    guest, host = transport_from_config(settings), transport_from_config(settings)
+    guest.open(JOB, GUEST, [HOST], lambda body: None)
+    bodies = [b"%d" % number for number in range(1000)]
+    for body in bodies:
+        guest.send(HOST, body)
+    guest.flush(20)
+    guest.close(remove=False)
+    node.restart(crash=True)
+    got: list[bytes] = []
+    host.open(JOB, HOST, [GUEST], got.append)
+    until(lambda: len(got) == 1000, 10)
+    assert got == bodies
+    host.close(remove=True)
