@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow_provider_fate.errors import ConfigError, DataError, FateError
 from airflow_provider_fate.job.names import check_name
 from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.links import FateLink, PeerRunLink, SparkUILink
 from airflow_provider_fate.operators import _ship
 from airflow_provider_fate.operators._identity import default_job_id, log_file
 from airflow_provider_fate.operators._job import as_object
@@ -38,6 +39,8 @@ _TELL_SECONDS = 3.5
 #: quick to start; computing happens in Python, so a JVM that optimises less costs little
 _LOCAL_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 _NONCE_KEY = "fate_nonce"
+#: what the application may say -> where it is shown, while the task runs
+_LINKS: dict[str, FateLink] = {"spark_ui": SparkUILink(), "peer_run": PeerRunLink()}
 
 
 class FateSubmitOperator(SparkSubmitOperator):
@@ -55,6 +58,7 @@ class FateSubmitOperator(SparkSubmitOperator):
         "data": "json", "spark_run": "json", "conf": "json", "env_vars": "json",
     }  # fmt: skip
     template_ext: Sequence[str] = (".json",)
+    operator_extra_links = (SparkUILink(), PeerRunLink())
     ui_color = "#fff2cc"
 
     def __init__(
@@ -205,7 +209,7 @@ class FateSubmitOperator(SparkSubmitOperator):
             self._settle_local()
         elif self._hook.kind == "yarn" and not self._hook.client_mode:
             # only the resource manager can say how an application went that another process submitted
-            self._yarn_track_via_rm_api = self._hook._resource_manager is not None
+            self._yarn_track_via_rm_api = self._hook.resource_manager is not None
             self.durable = self.durable and self._yarn_track_via_rm_api
 
     def _settle_python(self) -> None:
@@ -325,11 +329,9 @@ class FateSubmitOperator(SparkSubmitOperator):
         """Take what the application says beside its line in the log."""
         if message.get("error"):
             self._error = {"type": str(message.get("kind", "")), "message": str(message["error"])}
-        if message.get("spark_ui"):
-            self.show_link("spark_ui", str(message["spark_ui"]))
-
-    def show_link(self, name: str, url: str) -> None:
-        """Make a link visible while the task runs."""
+        for key, link in _LINKS.items():
+            if message.get(key) and (ti := (self._context or {}).get("ti")) is not None:
+                link.publish(self, ti, str(message[key]))
 
     def _explained(self, failure: AirflowException) -> AirflowException:
         """The failure in the application's own words."""

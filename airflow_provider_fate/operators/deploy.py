@@ -61,7 +61,7 @@ class FateDeployOperator(BaseOperator):
                 if roles and party.party_id not in [str(one) for one in roles.get(party.role, [])]:
                     raise ConfigError("parties", f"{party} has no part in model {self.model_id!r}")
                 replaced[party] = self._deployed(store)
-        except (ConfigError, StorageError) as error:
+        except ConfigError as error:
             raise AirflowFailException(str(error)) from error
         for party, store in stores.items():
             store.deploy(self.model_id, self.model_version)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 from airflow_provider_fate.operators import _ship
 
@@ -16,9 +17,9 @@ def test_the_same_code_gives_the_same_file_once(tmp_path):
     assert _ship.code_zip(tmp_path) == path
     assert os.stat(path).st_mtime_ns == made.st_mtime_ns
     assert [one.name for one in tmp_path.iterdir()] == [os.path.basename(path)]
-    content = open(path, "rb").read()
+    content = Path(path).read_bytes()
     os.unlink(path)
-    assert open(_ship.code_zip(tmp_path), "rb").read() == content
+    assert Path(_ship.code_zip(tmp_path)).read_bytes() == content
 
 
 def test_a_file_that_was_tampered_with_is_replaced(tmp_path):
@@ -26,7 +27,7 @@ def test_a_file_that_was_tampered_with_is_replaced(tmp_path):
     with open(path, "ab") as stream:
         stream.write(b"x")
     assert zipfile.ZipFile(_ship.code_zip(tmp_path)).testzip() is None
-    assert open(path, "rb").read() == _ship._content()
+    assert Path(path).read_bytes() == _ship._content()
 
 
 def test_it_holds_what_the_application_needs_and_nothing_of_airflow(tmp_path):

@@ -194,7 +194,7 @@ REFUSED = {
     "unexpected header": ("id,x\na,1\n", {"head": False}, r"line 1, column 'x0': 'x' is not a number.* head=True"),
     "repeated column": ("id,x,x\na,1,2\n", {}, r"same name more than once: 'x' at columns 2, 3"),
     "column without a name": ("id,,x\na,1,2\n", {}, r"column 2 of the header has no name"),
-    "unknown id column": ("ident,x\na,1\n", {"id_column": "idnt"}, r"id_column: .* no column 'idnt'; did you mean 'ident'"),
+    "unknown id column": ("ident,x\na,1\n", {"id_column": "idnt"}, r"id_column: .* 'idnt'; did you mean 'ident'"),
     "unknown label": ("id,y1\na,1\n", {"label_column": "y"}, r"label_column: .* no column 'y'; .*columns are: id, y1"),
     "position": ("id,x\na,1\n", {"label_column": 7}, r"label_column: .* has columns 0 to 1, not 7"),
     "label is id": ("id,x\na,1\n", {"label_column": "id"}, r"'id' is the id column as well"),

@@ -1,0 +1,275 @@
+"""What is made ready before spark-submit starts: the job file, the command, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_fate.errors import FateError
+from airflow_provider_fate.hooks.stores import models, tables
+from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.operators._submit import FateSubmitOperator
+from airflow_provider_fate.operators.predict import FatePredictOperator
+from airflow_provider_fate.operators.train import FateTrainOperator
+from airflow_provider_fate.runtime.data import Model
+
+JOBS = Path(__file__).parents[3] / "dags" / "examples" / "fate_jobs"
+JOB = json.loads((JOBS / "hetero_lr.json").read_text())
+TABLES = {"guest": {"namespace": "n", "name": "g"}, "host": {"namespace": "n", "name": "h"}}
+
+
+class Ti:
+    dag_id, run_id, task_id, try_number, map_index = "dag", "manual__2026-01-01T00:00:00+00:00", "lr.guest_9999", 2, -1
+
+
+@pytest.fixture
+def prepared(connections: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Prepares a task as its ``execute`` does, without starting anything."""
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path / "logs"))
+
+    def prepare(operator: type[FateSubmitOperator] = FateTrainOperator, **arguments: Any) -> FateSubmitOperator:
+        arguments = {"role": "guest", "party_id": 9999, **arguments}
+        if operator is FateTrainOperator:
+            arguments.setdefault("job", JOB)
+        task = operator(task_id="lr", **arguments)
+        task._work = Path(tempfile.mkdtemp(dir=tmp_path))
+        task._prepare({"ti": Ti()})
+        return task
+
+    return prepare
+
+
+def command(task: FateSubmitOperator) -> list[str]:
+    return task._hook._build_spark_submit_command(task.application)
+
+
+def pairs(words: list[str], name: str) -> list[str]:
+    return [words[at + 1] for at, word in enumerate(words) if word == name]
+
+
+def test_the_job_file_holds_all_and_is_the_owners_alone(prepared, connections):
+    task = prepared(parameters={"hetero_lr_0": {"learning_rate": 0.5}}, data=TABLES, wait_timeout="30")
+    (path,) = task.application_args
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    content = json.loads(Path(path).read_text())
+    assert {key: content[key] for key in ("format", "party", "wait_seconds", "export", "job_id")} == {
+        "format": 1, "party": "guest-9999", "wait_seconds": 30.0, "export": None, "job_id": task.job_id,
+    }  # fmt: skip
+    assert content["storage"] == {"url": (connections / "storage").as_uri()}
+    assert content["transport"] == {"kind": "directory", "path": str(connections / "messages")}
+    assert len(content["nonce"]) == 16
+    assert content["job"]["conf"]["component_parameters"]["common"]["hetero_lr_0"]["learning_rate"] == 0.5
+
+
+def test_each_try_has_a_nonce_of_its_own_and_the_same_job_id(prepared):
+    first, second = prepared(), prepared()
+    assert second._nonce != first._nonce
+    assert second.job_id == first.job_id
+    assert first.job_id.startswith("dag_manual__2026-01-01T00-00-00")
+
+
+def test_a_password_is_in_the_job_file_only(prepared, monkeypatch):
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_BROKER",
+        json.dumps({"conn_type": "fate_rabbitmq", "host": "127.0.0.1", "login": "u", "password": "hunter2hunter2"}),
+    )
+    task = prepared(transport_conn_id="broker")
+    words = " ".join(command(task))
+    assert "hunter2hunter2" in Path(task.application_args[0]).read_text()
+    assert "hunter2hunter2" not in words
+    assert "hunter2hunter2" not in json.dumps(task._hook._env or {})
+
+
+def test_the_command_on_this_machine(prepared):
+    task = prepared()
+    words = command(task)
+    assert pairs(words, "--master") == ["local[1]"]
+    assert pairs(words, "--name") == [f"{task.job_id} guest-9999"]
+    assert words[-2].endswith("runtime/main.py")
+    assert words[-1] == task.application_args[0]
+    assert pairs(words, "--py-files")[0].endswith(".zip")
+    assert "spark.ui.showConsoleProgress=false" in pairs(words, "--conf")
+    assert task.env_vars["SPARK_SUBMIT_OPTS"] == "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    assert task._hook._driver_log_path.endswith(f"logs/fate/{task.job_id}/guest-9999.try2.log")
+
+
+def test_the_users_jvm_options_are_left_alone(prepared):
+    task = prepared(spark_run={"driver-java-options": "-XX:+UseG1GC"})
+    assert "SPARK_SUBMIT_OPTS" not in task.env_vars
+    assert "spark.driver.extraJavaOptions=-XX:+UseG1GC" in pairs(command(task), "--conf")
+
+
+def test_who_says_how_spark_runs(prepared):
+    """The task's spark_run, then its other arguments, then the job's spark_run, then the connection."""
+    job = json.loads(json.dumps(JOB))
+    job["conf"]["job_parameters"]["common"]["spark_run"] = {
+        "executor-memory": "1g", "driver-memory": "1g", "executor-cores": 1, "name": "of the job",
+        "conf": {"spark.a": "job", "spark.b": "job", "spark.c": "job"},
+    }  # fmt: skip
+    words = command(
+        prepared(
+            job=job,
+            spark_run={"executor-memory": "3g", "master": "spark://h:7077", "conf": "spark.a=run"},
+            executor_memory="2g",
+            driver_memory="2g",
+            conf={"spark.a": "task", "spark.b": "task"},
+        )
+    )
+    assert pairs(words, "--executor-memory") == ["3g"]
+    assert pairs(words, "--driver-memory") == ["2g"]
+    assert pairs(words, "--executor-cores") == ["1"]
+    assert pairs(words, "--master") == ["spark://h:7077"]
+    assert pairs(words, "--name") == ["of the job"]
+    assert {"spark.a=run", "spark.b=task", "spark.c=job"} <= set(pairs(words, "--conf"))
+
+
+def test_a_packed_environment(prepared):
+    words = command(prepared(archives="env.tar.gz", spark_run={"master": "spark://h:7077"}))
+    assert pairs(words, "--archives") == ["env.tar.gz#environment"]
+    assert "spark.pyspark.python=./environment/bin/python" in pairs(words, "--conf")
+    words = command(prepared_again := prepared(python="/opt/python", spark_run={"master": "spark://h:7077"}))
+    assert "spark.pyspark.python=/opt/python" in pairs(words, "--conf")
+    assert prepared_again.env_vars == {}
+
+
+def test_on_yarn_the_job_file_is_shipped(prepared, monkeypatch):
+    task = prepared(spark_run={"master": "yarn", "deploy-mode": "cluster"})
+    assert task.application_args == ["guest-9999.json"]
+    (shipped,) = task.files.split(",")
+    assert json.loads(Path(shipped).read_text())["nonce"] == task._nonce
+    # nobody could say how an application of an earlier try went
+    assert not task.durable
+    extra = {"yarn_resourcemanager_webapp_address": "http://rm:8088"}
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_YARN", json.dumps({"conn_type": "fate_spark", "host": "yarn", "extra": extra})
+    )
+    task = prepared(spark_conn_id="yarn", spark_run={"deploy-mode": "cluster"})
+    assert task._yarn_track_via_rm_api
+    assert task.durable
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"role": "judge"}, "'judge' is not a role"),
+        ({"party_id": 8888}, "guest-8888 is not in this job"),
+        ({"wait_timeout": "soon"}, "wait_timeout: 'soon' is not a number of seconds"),
+        ({"job_id": "a/b"}, "job_id: 'a/b' is not a safe name"),
+        ({"spark_run": {"executor-memroy": "1g"}}, "spark_run.executor-memroy: .*did you mean executor-memory"),
+        ({"spark_run": {"master": "sparkk://h"}}, "'sparkk://h' is not an address of a cluster manager"),
+        ({"parameters": {"hetero_lr_9": {}}}, "parameters.hetero_lr_9: .*hetero_lr_0"),
+        ({"parameters": {"hetero_lr_0": {"learning_rat": 1}}}, "learning_rate"),
+        ({"data": {"guest": {"namespace": "n"}}}, "data.guest: expected a table with namespace and name"),
+        ({"storage_conn_id": "none"}, "connection 'none': there is no such connection"),
+        ({"transport_conn_id": "none"}, "connection 'none': there is no such connection"),
+        ({"spark_conn_id": "none"}, "connection 'none': there is no such connection"),
+        ({"job": {"conf": {**JOB["conf"], "rloe": {}}, "dsl": JOB["dsl"]}}, "rloe: .*role"),
+        ({"job": "no.json"}, "job: 'no.json' is neither"),
+    ],
+)
+def test_refused_before_anything_is_submitted(prepared, tmp_path, arguments, words):
+    with pytest.raises(Exception, match=words):
+        prepared(**arguments)
+    with pytest.raises(AirflowFailException, match=words):  # so that Airflow does not try it again
+        FateTrainOperator(task_id="t", **{"role": "guest", "party_id": 9999, "job": JOB, **arguments}).execute({})
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_conf_for_prediction_is_not_trained(prepared):
+    conf = {**JOB["conf"], "job_parameters": {"common": {"job_type": "predict", "model_id": "m"}}}
+    with pytest.raises(AirflowFailException, match="use FatePredictOperator"):
+        FateTrainOperator(task_id="t", job={"conf": conf}, role="guest", party_id=9999).execute({})
+
+
+# -- prediction
+
+
+@pytest.fixture
+def model(connections: Path) -> None:
+    store = models("fate_storage", Party("guest", "9999"))
+    for version in ("v1", "v2"):
+        store.save("breast_hetero_lr", version, {"hetero_lr_0": Model({"format": 1})}, JOB)
+
+
+def test_a_prediction_takes_job_and_parties_from_the_model(prepared, model):
+    models("fate_storage", Party("guest", "9999")).deploy("breast_hetero_lr", "v1")
+    for version, expected in (("deployed", "v1"), ("v2", "v2")):
+        task = prepared(FatePredictOperator, model_id="breast_hetero_lr", model_version=version, data=TABLES)
+        job = task._job
+        assert (job.job_type, job.model_id, job.model_version) == ("predict", "breast_hetero_lr", expected)
+        assert [str(party) for party in job.parties] == ["guest-9999", "host-10000", "arbiter-10000"]
+        assert str(job.reader_table("reader_0", Party("guest", "9999"))) == "n/g"
+
+
+def test_a_predict_conf_of_fate(prepared, model):
+    conf = {
+        "initiator": JOB["conf"]["initiator"],
+        "role": JOB["conf"]["role"],
+        "job_parameters": {"work_mode": 1, "backend": 1, "model_id": "breast_hetero_lr", "model_version": "v1"},
+        "role_parameters": {
+            "guest": {"args": {"data": {"eval_data": [{"namespace": "n", "name": "g"}]}}},
+            "host": {"args": {"data": {"eval_data": [{"namespace": "n", "name": "h"}]}}},
+        },
+    }
+    task = prepared(FatePredictOperator, model_id="breast_hetero_lr", model_version="v1", job={"conf": conf})
+    assert str(task._job.reader_table("reader_0", Party("guest", "9999"))) == "n/g"
+    other = FatePredictOperator(
+        task_id="p", model_id="breast_hetero_lr", model_version="v2", job={"conf": conf}, role="guest", party_id=9999
+    )
+    with pytest.raises(AirflowFailException, match=r"job_parameters.model_version: 'v1' in the conf, .* for 'v2'"):
+        other.execute({})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"model_version": "v3"}, "guest-9999 has no version 'v3' of model 'breast_hetero_lr'.*there are: v1, v2"),
+        ({}, "no version of model 'breast_hetero_lr' is deployed at guest-9999"),
+        ({"model_version": "v1", "data": None}, "guest-9999 has no table to read; expected namespace and name"),
+        ({"model_version": "v1", "party_id": 1}, "guest-1 has no version 'v1'"),
+    ],
+)
+def test_predictions_refused(prepared, model, arguments, words):
+    arguments = {
+        "model_id": "breast_hetero_lr", "data": TABLES, "role": "guest", "party_id": 9999, **arguments,
+    }  # fmt: skip
+    with pytest.raises((FateError, AirflowFailException), match=words):
+        FatePredictOperator(task_id="p", **arguments).execute({})
+
+
+# -- the rest
+
+
+def test_export_is_whole_and_the_owners_alone(connections, tmp_path):
+    import pyarrow as pa
+
+    from airflow_provider_fate.hooks.stores import TableMeta
+    from airflow_provider_fate.operators.export import export_csv
+
+    store = tables("fate_storage")
+    meta = TableMeta("n", "t", "id", None, [("id", "string"), ("predict_score", "double")])
+    with store.writer(meta) as writer:
+        writer.write(pa.record_batch({"id": ["a", "b,c"], "predict_score": [0.5, 1.0]}))
+        writer.write(pa.record_batch({"id": ["d"], "predict_score": [0.25]}))
+    path = export_csv(store, "n", "t", tmp_path / "new" / "out.csv")
+    assert Path(path).read_text() == '"id","predict_score"\n"a",0.5\n"b,c",1\n"d",0.25\n'
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert os.listdir(tmp_path / "new") == ["out.csv"]
+
+
+@pytest.mark.parametrize("operator", [FateTrainOperator, FatePredictOperator])
+def test_templates_mapping_and_links(operator):
+    known = {"role", "party_id", "data", "job_id", "spark_run", "storage_conn_id", "conf", "env_vars", "wait_timeout"}
+    assert known <= set(operator.template_fields)
+    assert set(operator.template_fields_renderers) <= set(operator.template_fields)
+    assert [link.name for link in operator.operator_extra_links] == ["Spark UI", "Peer's run"]
+    own = {"job": JOB} if operator is FateTrainOperator else {"model_id": "m"}
+    partial = operator.partial(task_id="t", role="guest", party_id=1)
+    assert partial.expand(**{key: [value] for key, value in own.items()}) is not None
