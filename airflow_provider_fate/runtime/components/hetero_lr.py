@@ -22,7 +22,7 @@ arbiter works together with nobody:
 * guest, of each row it scores: the sum w x of each host, in the clear as in FATE, when the training rows are scored at
   the end, at each validation (``validation_freqs``) and in prediction. Whoever knows a host's values of enough rows
   can compute its weights from them, and the sums of rows with similar values are similar.
-* nobody sees another party's weights, the labels leave the guest in no other form.
+* nobody sees another party's weights, and the labels leave the guest in no other form.
 
 The guest together with the arbiter can decrypt each host's w x of every iteration; a host together with the arbiter can
 decrypt the residuals, and so the labels. The two must not collude, as in FATE.
@@ -30,6 +30,7 @@ decrypt the residuals, and so the labels. The two must not collude, as in FATE.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -160,8 +161,8 @@ class HeteroLR(Component):
             threshold = self.parameters.predict_param.threshold
             return validation_metrics(self.ctx.name, self.parameters.metrics, y == labels[number], score, threshold)
 
-        fitted = Training(self.ctx, self.parameters, exchange, batches, starts, labels, validation).run()
-        exchange.close()
+        with closing(exchange):
+            fitted = Training(self.ctx, self.parameters, exchange, batches, starts, labels, validation).run()
         linear = _linear([one.weights for one in fitted], intercept)
         outputs = Outputs(model=self._model(train.schema, fitted, intercept, classes))
         outputs.data["data"] = self._score("scores/train", train, linear, classes)
@@ -190,8 +191,8 @@ class HeteroLR(Component):
     def _same_rows(self, host: Party, said: dict[str, Any], rows: Rows, extent: Extent, name: str) -> None:
         if said != _rows_value(rows, extent):
             raise DataError(
-                f"{self.ctx.name}: {name} has {sum(said['counts'])} rows at {host} and {rows.count} at the guest, and not "
-                "the same ids in the same order; let it come from an Intersection"
+                f"{self.ctx.name}: {name} has {sum(said['counts'])} rows at {host} and {rows.count} at the guest, and "
+                "not the same ids in the same order; let it come from an Intersection"
             )
 
     def _private_enough(self, host: Party, features: int, batches: Batches) -> None:
@@ -219,7 +220,8 @@ class HeteroLR(Component):
         batches = self._batches(train)
         if plan["batches"] != batches.number:
             raise ProtocolError(
-                str(federation.guest), f"the guest has {plan['batches']} batches an iteration, here are {batches.number}"
+                str(federation.guest),
+                f"the guest has {plan['batches']} batches an iteration, here are {batches.number}",
             )
         exchange = self._exchange(HostExchange, train, extent, intercept=False)
         starts = self._starts(train, plan["models"], False, start)
@@ -230,8 +232,8 @@ class HeteroLR(Component):
             return {}
 
         labels = [None] * plan["models"]
-        fitted = Training(self.ctx, self.parameters, exchange, batches, starts, labels, validation).run()
-        exchange.close()
+        with closing(exchange):
+            fitted = Training(self.ctx, self.parameters, exchange, batches, starts, labels, validation).run()
         linear = _linear([one.weights for one in fitted], False)
         send_sums(self.ctx, "scores/train", train, linear)
         if validate is not None:

@@ -6,17 +6,17 @@ f = 0, 1, ... of one polynomial stand ``stride`` apart: column f's product then 
 no product of d with another column reaches it, as |i - j| < stride for all pairs of rows.
 
 Parameters are fixed and never taken from a peer: N = 8192, 162 bits of ciphertext modulus (217 with the key prime,
-218 allowed for 128-bit security by the Homomorphic Encryption Standard of 2018), plaintexts modulo t = 2^48.
+218 allowed for 128-bit security by the Homomorphic Encryption Standard of 2018), plaintexts modulo t = 2^53.
 
 Noise and what the key holder can see of it. A fresh encryption has noise below 2^14 (ternary secrets, errors below 21,
 divided by the key prime, plus rounding), a sum of up to 8 parties' below 2^17. A product multiplies that by at most
 the sum of |x_i| in its polynomial: below 2^35 for one column, as :mod:`.fixed_point` keeps sum |x_i| * max |d_i| below
-2^47 with max |d_i| >= 2^12; below 2^33 a partition where columns share it, as factors have 20 bits. So noise is below
+2^52 with max |d_i| >= 2^17; below 2^33 a partition where columns share it, as factors have 20 bits. So noise is below
 2^56 for up to 64 partitions. Before a result leaves, :meth:`Bfv.finish` adds a fresh public-key encryption of a
 polynomial uniform modulo t (the mask), and a flood: a polynomial uniform in [0, q_1 * 2^44), that is 98 bits. Both
 together hide all of the computation: content perfectly, c1 by the hardness of ring-LWE for the fresh encryption, noise
 statistically, to 2^-42 a coefficient by these worst-case bounds and far better for typical noise (the circuit-privacy
-argument of Gentry 2009, section 21.1). The noise is then below 2^99 and decryption is right below 2^113, so it never
+argument of Gentry 2009, section 21.1). The noise is then below 2^99 and decryption is right below 2^108, so it never
 fails. One modulus switch, which needs no secret, makes the result smaller.
 """
 
@@ -39,7 +39,7 @@ from airflow_provider_fate.errors import CryptoError
 from airflow_provider_fate.runtime.crypto.scheme import SecretKey, Slots, VectorScheme
 
 N = 8192
-PLAIN_BITS = 48
+PLAIN_BITS = 53
 PRIME_BITS = (54, 54, 54, 55)
 #: bits of the flood above its first prime
 FLOOD_BITS = 44
@@ -85,20 +85,21 @@ def _seal() -> _Seal:
 _local = threading.local()
 
 
-def _file() -> tuple[int, str]:
+def _file(purpose: str) -> tuple[int, str]:
     """Descriptor and path of a private file, in memory where the system can."""
     if getattr(_local, "pid", None) != os.getpid():
+        _local.pid, _local.files = os.getpid(), {}
+    if purpose not in _local.files:
         if hasattr(os, "memfd_create"):
-            descriptor = os.memfd_create("seal", os.MFD_CLOEXEC)
-            path = f"/proc/self/fd/{descriptor}"
+            descriptor = os.memfd_create(purpose, os.MFD_CLOEXEC)
+            _local.files[purpose] = descriptor, f"/proc/self/fd/{descriptor}"
         else:
-            descriptor, path = tempfile.mkstemp(prefix="seal-")
-        _local.pid, _local.descriptor, _local.path = os.getpid(), descriptor, path
-    return _local.descriptor, _local.path
+            _local.files[purpose] = tempfile.mkstemp(prefix=f"seal-{purpose}-")
+    return _local.files[purpose]
 
 
 def _save(thing: Any) -> bytes:
-    descriptor, path = _file()
+    descriptor, path = _file("save")
     thing.save(path)
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
@@ -106,8 +107,11 @@ def _save(thing: Any) -> bytes:
 def _load(thing: Any, *chunks: bytes) -> Any:
     """Read ``thing`` of bytes; SEAL checks that it is valid for the parameters."""
     context = _seal().context
-    descriptor, path = _file()
-    os.ftruncate(descriptor, 0)
+    size = sum(map(len, chunks))
+    # the file may be longer than what is in it, so the length in the header must be right
+    if len(chunks[0]) < HEADER.size or HEADER.unpack_from(chunks[0])[-1] != size:
+        raise CryptoError(f"{size} bytes are no {type(thing).__name__} as SEAL saves it")
+    descriptor, path = _file("load")
     position = 0
     for chunk in chunks:
         position += os.pwrite(descriptor, chunk, position)
@@ -157,9 +161,7 @@ def _flood() -> Any:
     numbers = np.zeros((2, len(state.primes), N), "<u8")
     numbers[0] = residues
     body = struct.pack("<4QBQQQdQ", *state.top, 0, 2, N, len(state.primes), 1.0, 1)
-    return _load(
-        seal.Ciphertext(), _frame(body, _frame(struct.pack("<Q", numbers.size), numbers.tobytes()))
-    )
+    return _load(seal.Ciphertext(), _frame(body, _frame(struct.pack("<Q", numbers.size), numbers.tobytes())))
 
 
 class _Part:

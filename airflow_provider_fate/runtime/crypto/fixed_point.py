@@ -13,7 +13,7 @@ import numpy as np
 from airflow_provider_fate.errors import CryptoError
 
 #: fewer bits after the point than this make gradients too coarse, and BFV's noise bound needs them
-FEWEST_BITS = 8
+FEWEST_BITS = 10
 #: no column needs a finer scale than a float64 has
 MOST_BITS = 52
 

@@ -2,8 +2,8 @@
 
 TOLERANCE: what travels is rounded to at least 16 bits after the point for these row counts (BFV, t = 2^53; see
 ``fixed_point.fraction_bits``) and columns to as many, so an entry of a batch's mean gradient is off by about
-2^-17 / sqrt(rows), below 1e-6. A hundred steps of optimizers that divide by the root of the squared gradient make that
-1e-4 at most; plain sgd keeps it near 1e-6.
+2^-17 / sqrt(rows), below 1e-6. Steps times a learning rate of 0.1 to 1.2 add these up. The loss has 10 bits for the guest's
+factor, 2^-11 / sqrt(rows) times values of about 1 in the mean.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from tests.unit.components.lr_parties import (
     rows,
 )
 
-TOLERANCE = 1e-4
+TOLERANCE = 3e-6
+LOSS_TOLERANCE = 5e-5
 CONST = {"init_method": "const", "init_const": 0.1}
 
 
@@ -73,7 +74,7 @@ def test_equals_the_algorithm_in_the_clear(optimizer: str) -> None:
     y, x = joined("breast_hetero")
     weights, losses = in_the_clear(x, 2 * y - 1, 10, settings)
     assert np.abs(run.weights() - weights).max() < TOLERANCE
-    assert np.allclose(run.meta(GUEST)["loss_history"], losses, atol=1e-5)
+    assert np.allclose(run.meta(GUEST)["loss_history"], losses, atol=LOSS_TOLERANCE)
     assert np.abs(weights - 0.1).max() > 0.05  # it did learn
 
 
@@ -104,7 +105,7 @@ def test_settings_mean_what_they_say(given: dict[str, Any]) -> None:
     weights, losses = in_the_clear(x, 2 * y - 1, 10 if intercept else -1, settings, partitions=3)
     assert np.abs(run.weights() - weights).max() < TOLERANCE
     assert run.meta(GUEST)["iterations"] == run.meta(HOST)["iterations"] == len(losses)
-    assert np.allclose(run.meta(GUEST)["loss_history"], losses, atol=1e-5)
+    assert np.allclose(run.meta(GUEST)["loss_history"], losses, atol=LOSS_TOLERANCE)
     if settings.tol:
         assert run.meta(GUEST)["is_converged"] and len(losses) < settings.max_iter
 
@@ -142,12 +143,17 @@ def test_paillier_gives_the_same() -> None:
     _, x = joined("breast_hetero")
     weights, losses = in_the_clear(x[some], 2 * y[some] - 1, 10, settings)
     assert np.abs(run.weights() - weights).max() < TOLERANCE
-    assert np.allclose(run.meta(GUEST)["loss_history"], losses, atol=1e-5)
+    assert np.allclose(run.meta(GUEST)["loss_history"], losses, atol=LOSS_TOLERANCE)
 
 
 def test_as_good_as_scikit_learn() -> None:
     settings = parameters(
-        optimizer="nesterov_momentum_sgd", max_iter=30, alpha=0.01, learning_rate=0.15, init_param={"init_method": "zeros"}
+        optimizer="nesterov_momentum_sgd",
+        max_iter=30,
+        alpha=0.01,
+        learning_rate=0.15,
+        tol=0,
+        init_param={"init_method": "zeros"},
     )
     run = Run(settings, hetero("breast_hetero")).fit()
     y, x = joined("breast_hetero")
@@ -188,7 +194,13 @@ def test_four_classes() -> None:
 
 def test_going_on_from_a_checkpoint_changes_nothing() -> None:
     settings = parameters(
-        max_iter=6, batch_size=200, learning_rate=0.1, tol=0, optimizer="adam", validation_freqs=2, early_stopping_rounds=2
+        max_iter=6,
+        batch_size=200,
+        learning_rate=0.1,
+        tol=0,
+        optimizer="adam",
+        validation_freqs=2,
+        early_stopping_rounds=2,
     )
     whole = Run(settings, hetero("breast_hetero")).fit()
     resumed = Run(

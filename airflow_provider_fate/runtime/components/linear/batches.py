@@ -84,9 +84,7 @@ class Batches:
             places = np.sort(order[start : start + size])
             start += size
             cuts = np.searchsorted(places, bounds)
-            rows = tuple(
-                places[low:high] - offset for low, high, offset in zip(cuts, cuts[1:], bounds, strict=False)
-            )
+            rows = tuple(places[low:high] - offset for low, high, offset in zip(cuts, cuts[1:], bounds, strict=False))
             batches.append(Batch(rows, tuple(map(len, rows)), number if kept else None))
         return batches
 

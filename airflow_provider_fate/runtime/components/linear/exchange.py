@@ -102,9 +102,7 @@ class Exchange:
         raise NotImplementedError
 
     def _portions(self, batch: Batch, weights: np.ndarray, positive: float | None = None) -> list[tasks.Portion]:
-        return [
-            tasks.Portion(self.link, rows, weights, self.intercept, positive) for rows in batch.rows
-        ]
+        return [tasks.Portion(self.link, rows, weights, self.intercept, positive) for rows in batch.rows]
 
     def _fraction(self, batch: Batch) -> int:
         bound = self._parties * self.link.share_bound
@@ -162,9 +160,7 @@ class Exchange:
         fraction = self._fraction(batch)
         slots = self._slots(batch, loss=shares is not None)
         limit = self._parties * self.link.share_bound << fraction
-        bits = column_bits(
-            self._largest, self._sums, batch.size, limit, self.cipher.modulus, self.cipher.factor_bits
-        )
+        bits = column_bits(self._largest, self._sums, batch.size, limit, self.cipher.modulus, self.cipher.factor_bits)
         partials = tasks.run(
             self.rows,
             tasks.products,
@@ -194,9 +190,7 @@ class Exchange:
             ]
             parts = [part for done in engine.run(tasks.finish, jobs) for part in done]
         federation, arbiter = self.ctx.federation, _arbiter(self.ctx)
-        federation.send(
-            arbiter, f"{tag}/products", {"columns": slots.columns, "stride": slots.stride, "parts": parts}
-        )
+        federation.send(arbiter, f"{tag}/products", {"columns": slots.columns, "stride": slots.stride, "parts": parts})
         masks = self.cipher.masks(blinds, slots)
         if shares is not None:
             masks[-1] -= loss_part

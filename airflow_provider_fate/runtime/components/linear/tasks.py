@@ -7,6 +7,7 @@ cache of the process; a miss makes it again, so no result depends on it.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -217,26 +218,29 @@ class _Cache:
         self.limit = limit
         self._kept: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
         self._bytes = 0
+        self._lock = threading.Lock()
 
     def get(self, key: tuple[Any, ...]) -> Any:
-        found = self._kept.get(key)
-        if found is None:
-            return None
-        self._kept.move_to_end(key)
-        return found[0]
+        with self._lock:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key][0]
 
     def put(self, key: tuple[Any, ...], value: Any, size: int) -> None:
-        if size > self.limit or key in self._kept:
-            return
-        self._kept[key] = (value, size)
-        self._bytes += size
-        while self._bytes > self.limit:
-            self._bytes -= self._kept.popitem(last=False)[1][1]
+        with self._lock:
+            if size > self.limit or key in self._kept:
+                return
+            self._kept[key] = (value, size)
+            self._bytes += size
+            while self._bytes > self.limit:
+                self._bytes -= self._kept.popitem(last=False)[1][1]
 
     def drop(self, token: str) -> None:
         """Forget what one training kept."""
-        for key in [key for key in self._kept if key[0] == token]:
-            self._bytes -= self._kept.pop(key)[1]
+        with self._lock:
+            for key in [key for key in self._kept if key[0] == token]:
+                self._bytes -= self._kept.pop(key)[1]
 
 
 _cache = _Cache(CACHE_BYTES)

@@ -255,9 +255,7 @@ class Training:
             text += ", converged" if fitted.converged else ", stopped"
         self.ctx.log(text)
 
-    def _state(
-        self, fitted: Fitted, optimizer: dict[str, np.ndarray]
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def _state(self, fitted: Fitted, optimizer: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """What :meth:`_load` goes on from."""
         arrays = {f"optimizer.{name}": array for name, array in optimizer.items()}
         for number, one in enumerate([*self._done, fitted]):
