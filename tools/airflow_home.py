@@ -90,8 +90,13 @@ class DemoAirflow(Airflow):
         if database.exists() and stamp.exists() and stamp.read_text() == release:
             return
         say("Making Airflow's metadata database")
+        fresh = self.home / "airflow.db.new"  # so that an interrupted attempt is not taken for a database
+        fresh.unlink(missing_ok=True)
+        env = dict(self._env)
+        if not database.exists():
+            env[f"{_PREFIX}DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{fresh}"
         command = [sys.executable, "-m", "airflow", "db", "migrate"]
-        done = subprocess.run(command, env=self._env, capture_output=True, text=True)
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
         if done.returncode:
             log = self.home / "db-migrate.log"
             log.write_text(done.stdout + done.stderr)
@@ -100,6 +105,8 @@ class DemoAirflow(Airflow):
                 f"Airflow's metadata database {database} cannot be made:\n  {last}\nThe details are in {log}. "
                 "With `make clean` you start anew"
             )
+        if not database.exists():
+            fresh.replace(database)
         stamp.write_text(release)
 
     # -- life

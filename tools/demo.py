@@ -90,9 +90,13 @@ def _explain(server: DemoAirflow, tasks: list[dict[str, Any]]) -> None:
     """Say which tasks failed, with the end of their logs."""
     failed = sorted((task for task in tasks if task["state"] == "failed"), key=lambda task: task["end_date"] or "9")
     for task in failed:
-        path = server.task_log_file(task)
-        say(f"\n{presentation.name_of(task)} failed. The last lines of {path}:", file=sys.stderr)
-        say("  " + "\n  ".join(presentation.last_lines(path)), file=sys.stderr)
+        path, reason = server.task_log_file(task), "failed"
+        lines = presentation.last_lines(path)
+        if not lines:  # it never came so far as to write one
+            path, reason = server.home / "scheduler.log", "could not be started"
+            lines = presentation.last_lines(path)
+        say(f"\n{presentation.name_of(task)} {reason}. The last lines of {path}:", file=sys.stderr)
+        say("  " + "\n  ".join(lines), file=sys.stderr)
     names = ", ".join(map(presentation.name_of, failed)) or "no task"
     say(f"\nerror: the run of {DAG} failed: {names}. docs/troubleshooting.md explains messages", file=sys.stderr)
 

@@ -97,7 +97,7 @@ def last_lines(path: Path, count: int = 12) -> list[str]:
         if not str(event["event"]).startswith(_MARKS):
             shown += str(event["event"]).splitlines()
         shown += [f"{part.get('exc_type')}: {part.get('exc_value')}" for part in event.get("error_detail") or []]
-    return shown[-count:]
+    return [line for line in shown if line.strip()][-count:]
 
 
 def name_of(task: Mapping[str, Any]) -> str:

@@ -94,6 +94,8 @@ class Airflow:
             "dag_processor.parsing_processes": 1,
             "logging.base_log_folder": self.home / "logs",
             "scheduler.scheduler_idle_sleep_time": 0.5,
+            # a task whose first call is answered too late fails for good; a busy machine needs more than 5 s
+            "workers.execution_api_timeout": 60,
             "usage_data_collection.enabled": False,
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "SPARK_"))}
