@@ -137,6 +137,8 @@ def _cause(error: BaseException | None, broker: Broker) -> tuple[str, bool]:
             return f"a permission is missing: {text}; give the user configure, write and read on 'fate\\..*'", True
         if isinstance(one, pika_errors.ProbableAccessDeniedError) or code == 530:
             return f"the vhost does not exist, or the user may not use it{f' ({text})' if text else ''}", True
+        if code == 406 and "larger than" in text:
+            return f"the broker refuses: {text}; lower max_message_size of the connection, or raise the broker's", True
         if code == 406:
             return f"the broker refuses: {text}", True
         if code == 541 or "vhost" in text:

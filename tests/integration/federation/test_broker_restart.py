@@ -18,10 +18,16 @@ _VALUES = 400
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory):
+def own_node(tmp_path_factory):
     """A node of this module's own, as the others' must not go away."""
     with RabbitMQNode(tmp_path_factory.mktemp("restarted"), "restarted") as node:
         yield node
+
+
+@pytest.fixture
+def node(own_node):
+    """The module's node, up again should the test before have left it down."""
+    return own_node.start()
 
 
 def value(number: int) -> np.ndarray:
@@ -89,11 +95,10 @@ def test_a_broker_that_stays_away_is_an_error_after_the_configured_time(node):
     guest.session.abort("the broker is gone")
     host.session.abort("the broker is gone")
     assert time.monotonic() - began < 15
-    node.start()
 
 
 def test_a_broker_with_a_lower_limit_is_an_error_that_says_so(node):
-    node.stop()
+    node.kill()
     (node.directory / "advanced.config").write_text("[{rabbit, [{max_message_size, 100000}]}].\n")
     try:
         node.start()
@@ -105,9 +110,8 @@ def test_a_broker_with_a_lower_limit_is_an_error_that_says_so(node):
         guest.session.abort("over")
         host.session.abort("over")
     finally:
-        node.stop()
+        node.kill()
         (node.directory / "advanced.config").unlink()
-        node.start()
 
 
 def test_what_waits_for_a_party_outlives_the_broker(node):
