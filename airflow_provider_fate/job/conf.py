@@ -68,6 +68,12 @@ class Job:
                 "conf", "a DAG of FATE 2 is known and not there yet; expected a runtime conf of FATE 1.5-1.11"
             )
         version = conf.get("dsl_version", 1)
+        inner = conf["job_parameters"].get("dsl_version") if isinstance(conf.get("job_parameters"), dict) else None
+        if inner is not None and str(inner) != str(version):
+            raise ConfigError(
+                "job_parameters.dsl_version", f"is {short(inner)}, but the conf is of version {short(version)}; "
+                "the version is set by dsl_version beside job_parameters"
+            )  # fmt: skip
         notices: list[str] = []
         if str(version) == "1":
             only_keys(conf, conf_v1.KEYS, "", conf_v1.HINTS)
@@ -113,7 +119,8 @@ class Job:
         initiator = resolve.initiator(conf.get("initiator"), parties)
         job_parameters, spark, jobs_conf = resolve.job_parameters(conf.get("job_parameters"), parties, source, notices)
         if dsl is None and job_parameters.job_type != "predict":
-            raise ConfigError("dsl", 'is missing; expected {"components": {...}}')
+            hint = "; to predict with a model, set job_type to predict" if job_parameters.model_id else ""
+            raise ConfigError("dsl", f'is missing; expected {{"components": {{...}}}}{hint}')
         components = {} if dsl is None else dsl_.parse(dsl, job_parameters.job_type, notices)
         common, own = resolve.layers(
             conf.get("component_parameters"), parties, None if dsl is None else components, source

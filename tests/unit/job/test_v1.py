@@ -155,6 +155,7 @@ def test_job_parameters_without_meaning_here_give_notices() -> None:
         ("role/host", [1, 2], "role_parameters.host.secure_add_example_0.seed", "that is 2, got 1"),
         ("dsl_version", 3, "dsl_version", "expected 1 or 2"),
         ("dsl_version", [2], "dsl_version", "expected 1 or 2"),
+        ("job_parameters/dsl_version", 2, "job_parameters.dsl_version", "the conf is of version 1"),
         ("schema_version", "2.0.0", "conf", "not there yet"),
     ],
 )  # fmt: skip
@@ -197,6 +198,8 @@ def test_a_dsl_is_needed_to_train() -> None:
     with pytest.raises(ConfigError, match="is missing") as caught:
         Job.parse(load("toy")[0])
     assert caught.value.path == "dsl"
+    with pytest.raises(ConfigError, match="set job_type to predict"):
+        Job.parse(changed(load("toy")[0], "job_parameters/model_id", "m"))
 
 
 def test_a_component_with_the_name_of_a_reader_to_be_is_refused() -> None:
