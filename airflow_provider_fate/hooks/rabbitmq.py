@@ -276,12 +276,18 @@ class FateRabbitMQHook(BaseHook):
         except (AMQPError, OSError) as error:
             raise TransportError(f"{start}: {reason(error)}") from error
 
+    def _get(self, session: requests.Session, url: str) -> requests.Response:
+        tls = self.broker.tls
+        verify: bool | str = True if tls is None else (tls.ca_file or True) if tls.verify else False
+        # not session.verify, which REQUESTS_CA_BUNDLE in the environment would override
+        return session.get(url, timeout=self.timeout, verify=verify)
+
     def _whoami(self, session: requests.Session) -> tuple[str, requests.Response]:
         """The first management API that answers, and what it says of the account."""
         problem = ""
         for url in self.management_urls:
             try:
-                return url, session.get(f"{url}/api/whoami", timeout=self.timeout)
+                return url, self._get(session, f"{url}/api/whoami")
             except requests.RequestException as error:
                 problem = problem or f"messages work, but not the management API at {url}: {reason(error)}"
         raise TransportError(
@@ -294,11 +300,9 @@ class FateRabbitMQHook(BaseHook):
         broker = self.broker
         with requests.Session() as session:
             session.auth = (broker.login, broker.password)
-            if broker.tls:
-                session.verify = (broker.tls.ca_file or True) if broker.tls.verify else False
-                if broker.tls.client_cert:
-                    key = broker.tls.client_key
-                    session.cert = (broker.tls.client_cert, key) if key else broker.tls.client_cert
+            if broker.tls and broker.tls.client_cert:
+                key = broker.tls.client_key
+                session.cert = (broker.tls.client_cert, key) if key else broker.tls.client_cert
             url, answer = self._whoami(session)
             place = f"the management API at {url}"
             if answer.status_code in (401, 403):
@@ -314,7 +318,7 @@ class FateRabbitMQHook(BaseHook):
                     "check management_port"
                 ) from None
             rights_path = f"permissions/{quote(broker.vhost, safe='')}/{quote(name, safe='')}"
-            answer = session.get(f"{url}/api/{rights_path}", timeout=self.timeout)
+            answer = self._get(session, f"{url}/api/{rights_path}")
         if answer.status_code in (401, 403):
             return [f"management API: {name!r}, who may not read permissions (the probe needed none that are missing)"]
         if answer.status_code != 200:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import io
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ import hdfs
 import requests
 import urllib3
 from hdfs.util import HdfsError
+from requests.utils import get_environ_proxies
 
 from airflow_provider_fate.errors import StorageError
 from airflow_provider_fate.hooks.network import reason
@@ -78,6 +81,48 @@ class FailoverMixin:
             else:
                 self.failures.pop(server, None)
         return answer
+
+    def put(self, path: str, chunks: Iterator[Any]) -> None:
+        """Make or replace a file from chunks of bytes.
+
+        Straight to the datanode where nothing but HTTP is asked for: ``requests`` would copy every chunk, which takes
+        five times the processor time.
+        """
+        place = self._create(path, overwrite=True).headers["location"]
+        if urlsplit(place).scheme == "http" and self._session.auth is None and not get_environ_proxies(place):
+            status, body = self._put_plainly(place, chunks)
+        else:
+            answer = self._request("PUT", place, data=chunks)
+            status, body = answer.status_code, answer.content
+        if status >= 300:
+            try:
+                cause = json.loads(body)["RemoteException"]
+                raise HdfsError(cause["message"], exception=cause["exception"])
+            except (ValueError, KeyError, TypeError):
+                raise HdfsError(f"the datanode answers {status}: {body[:200]!r}") from None
+
+    def _put_plainly(self, place: str, chunks: Iterator[Any]) -> tuple[int, bytes]:
+        parts = urlsplit(place)
+        link = http.client.HTTPConnection(parts.hostname, parts.port, timeout=self.seconds)
+        try:
+            link.putrequest("PUT", f"{parts.path}?{parts.query}")
+            link.putheader("Content-Type", "application/octet-stream")
+            link.putheader("Transfer-Encoding", "chunked")
+            link.endheaders()
+            try:
+                for chunk in chunks:
+                    link.send(b"%x\r\n" % len(chunk))
+                    link.send(chunk)
+                    link.send(b"\r\n")
+                link.send(b"0\r\n\r\n")
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it stopped listening: it may have said why
+            answer = link.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise requests.ConnectionError(error, request=requests.Request("PUT", place).prepare()) from error
+        finally:
+            link.close()
 
 
 class SimpleClient(FailoverMixin, hdfs.InsecureClient):

@@ -103,13 +103,13 @@ class Upload(io.RawIOBase):
 
     def _send(self) -> None:
         try:
-            self._client.write(self._path, data=self._take(), overwrite=True)
+            self._client.put(self._path, self._take())
         except _Aborted:
             pass
         except BaseException as error:  # noqa: BLE001 - handed to the writing thread
             self.error = error
 
-    def _take(self) -> Iterator[bytes]:
+    def _take(self) -> Iterator[Any]:
         self.begun = True
         while (chunk := self._chunks.get()) is not self._END:
             if chunk is None:
@@ -136,14 +136,15 @@ class Upload(io.RawIOBase):
         size = len(view)
         self._count += size
         if not self._buffer and size >= CHUNK:
-            whole = size - size % CHUNK
-            for start in range(0, whole, CHUNK):
-                self._put(bytes(view[start : start + CHUNK]))
-            view = view[whole:]
+            # bytes never change and can wait as they are; a buffer may be the caller's to use again
+            whole = view if isinstance(data, bytes) else memoryview(bytes(view))
+            for start in range(0, size, CHUNK):
+                self._put(whole[start : start + CHUNK])
+            return size
         self._buffer += view
-        while len(self._buffer) >= CHUNK:
-            self._put(bytes(self._buffer[:CHUNK]))
-            del self._buffer[:CHUNK]
+        if len(self._buffer) >= CHUNK:
+            self._put(self._buffer)
+            self._buffer = bytearray()
         return size
 
     def close(self) -> None:
@@ -152,7 +153,7 @@ class Upload(io.RawIOBase):
             return
         try:
             if self._buffer:
-                self._put(bytes(self._buffer))
+                self._put(self._buffer)
             self._put(self._END)
             self._thread.join()
             if self.error is not None:

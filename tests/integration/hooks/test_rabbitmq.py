@@ -12,6 +12,7 @@ from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.hooks.transport import transport_hook
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.config import transport_from_config
+from tests.integration.hooks.tls_front import tls_front
 from tests.servers.certificates import Authority
 
 
@@ -124,6 +125,10 @@ def test_tls_is_verified(rabbitmq_node, make_hook, tmp_path):
     assert ok, message
     assert make_hook(port=port, **tls, ca_file=ca).test_connection()[0]
     assert make_hook(port=port, **tls, verify=False).test_connection()[0]
+    with tls_front(node.management_port, node.authority, node.authority.issue("front", "127.0.0.1")) as https:
+        secure = {"use_ssl": True, "ca_file": ca, "management_port": https}
+        ok, message = make_hook(port=port, **secure).test_connection()
+        assert ok and "configure '.*'" in message, message
     other = Authority(tmp_path, "another authority")
     refused(make_hook(port=port, **tls, ca_file=str(other.certificate)), "certificate is not trusted", "ca_file")
     refused(make_hook(port=port, **tls), "certificate is not trusted")
@@ -151,9 +156,7 @@ def test_routes_to_the_peers_brokers(two_rabbitmq_nodes, connect, make_hook):
     assert peer.password not in json.dumps(hook.describe()) and config["password"] not in json.dumps(hook.describe())
     assert peer.password not in repr(hook.hook.routes)
     bad = make_hook(routes=json.dumps({"10000": {**fields, "password": "pw-gloomy"}}))
-    refused(
-        bad, "the own broker works, but not the route to party 10000", "the login is refused", secret="pw-gloomy"
-    )
+    refused(bad, "the own broker works, but not the route to party 10000", "the login is refused", secret="pw-gloomy")
 
 
 def test_peers_are_told(rabbitmq_node, make_hook):
