@@ -10,7 +10,7 @@ from typing import Any
 
 import pika
 
-from airflow_provider_fate.errors import TransportError
+from airflow_provider_fate.errors import ConfigError, TransportError
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.amqp import Broker
 from airflow_provider_fate.runtime.federation.config import transport_from_config
@@ -38,8 +38,11 @@ def tell_peers(
     :param reason: what the others report; no secrets
     :raises TransportError: some could not be told, and why
     """
-    transport = transport_from_config(transport_config)
-    check_job_id(job_id)
+    try:
+        transport = transport_from_config(transport_config)
+        check_job_id(job_id)
+    except ConfigError as error:
+        raise TransportError(f"the other parties cannot be told: {error}") from error
     bodies = {
         peer: pack(
             Abort(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_fate.errors import ConfigError
+from airflow_provider_fate.errors import ConfigError, TransportError
 from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.federation.abort import tell_peers
 from airflow_provider_fate.runtime.federation.amqp import Tls
 from airflow_provider_fate.runtime.federation.config import transport_from_config
 from airflow_provider_fate.runtime.federation.directory import DirectoryTransport
@@ -71,3 +72,8 @@ def test_what_is_wrong_is_named(config, path, words):
         transport_from_config(config)
     assert error.value.path == path
     assert "s3cret" not in str(error.value)
+
+
+def test_telling_with_a_wrong_config_is_an_error_of_the_transport():
+    with pytest.raises(TransportError, match="cannot be told: transport.host"):
+        tell_peers({"kind": "rabbitmq"}, "job", Party("host", "1"), [], "nonce", "stopped")

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from airflow_provider_fate.errors import ConfigError, PeerFailed, PeerTimeout, ProtocolError, TransportError
+from airflow_provider_fate.errors import ConfigError, FateError, PeerFailed, PeerTimeout, ProtocolError, TransportError
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.checks import Array, Integer, Text
 from airflow_provider_fate.runtime.federation.inbox import Limits
@@ -215,6 +215,17 @@ def test_an_abort_is_seen_while_computing_and_sending_too():
             guest.session.federation().send(HOST, "x", 1)
 
 
+def test_whoever_waits_is_woken_when_its_own_part_is_ended():
+    """A signal arrives while the main thread waits for a peer."""
+    with met(Hub(), wait=60) as (guest, _):
+        outcomes = together(
+            lambda: guest.session.federation().receive(HOST, "x", anything),
+            lambda: (time.sleep(0.2), guest.session.abort("SIGTERM")),
+            timeout=5,
+        )
+        assert isinstance(outcomes[0], FateError) and "has been ended" in str(outcomes[0])
+
+
 def test_a_reason_cannot_disturb_the_log():
     with met(Hub()) as (guest, host):
         host.session.abort("a\x1b[2Jb\u202e" + "c" * 100_000)
@@ -235,7 +246,7 @@ def test_all_say_bye_and_nothing_is_left():
     with met(hub, ALL) as players:
         assert together(*(player.session.finish for player in players)) == [None] * 3
         assert all(hub.waiting("job-1", party) == 0 for party in ALL)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(FateError, match="guest-9999 in job job-1 has been ended"):
             players[0].session.federation().send(HOST, "x", 1)
 
 
