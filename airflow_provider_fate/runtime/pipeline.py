@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_provider_fate.errors import DataError, PeerRestarted
 from airflow_provider_fate.job.conf import Job
-from airflow_provider_fate.job.modules import MODULES
+from airflow_provider_fate.job.dsl import MODEL_INPUTS, ComponentSpec
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.checkpoints import CheckpointStore, NoCheckpoint
 from airflow_provider_fate.runtime.components.base import Checkpoint, Component, Context, Outputs
@@ -73,7 +73,7 @@ class Pipeline:
         :raises StorageError: a table or model is missing
         """
         for spec in self.job.components.values():
-            if spec.module == READER and self._takes_part(spec.module):
+            if spec.module == READER and self.party.role in spec.roles:
                 table = self.job.require_table(spec.name, self.party)
                 self._inputs[spec.name] = self.tables.meta(table.namespace, table.name)
         if self.job.job_type == "predict":
@@ -104,19 +104,14 @@ class Pipeline:
         content = [self.job.to_dict(), str(self.party), [meta.digest for meta in self._inputs.values()]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _takes_part(self, module: str) -> bool:
-        spec = MODULES[module]
-        roles = spec.predict_roles if self.job.job_type == "predict" else spec.roles
-        return self.party.role in roles
-
     def _not_mine(self) -> list[str]:
         # a checkpoint counts when all who take part hold it, so the others say that they do
-        return [spec.name for spec in self.job.components.values() if not self._takes_part(spec.module)]
+        return [spec.name for spec in self.job.components.values() if self.party.role not in spec.roles]
 
     def _run_components(self, federation: Federation, checkpoints: CheckpointStore, common: list[str]) -> Run:
         run = Run()
         for spec in self.job.components.values():
-            if not self._takes_part(spec.module):
+            if self.party.role not in spec.roles:
                 continue
             self.progress.write_status(component=spec.name)
             started = time.monotonic()
@@ -132,7 +127,7 @@ class Pipeline:
                 checkpoint = checkpoints.of(spec.name, common) if kind.keeps_outputs else NoCheckpoint()
                 context = self._context(spec.name, federation.scoped(spec.name), checkpoint)
                 component = kind(context, self.job.parameters(spec.name, self.party))
-                outputs = self._run_component(component, spec.inputs, run)
+                outputs = self._run_component(component, spec, run)
                 if kind.keeps_outputs:
                     for rows in outputs.data.values():
                         rows.cache()
@@ -171,28 +166,32 @@ class Pipeline:
         )
         return Outputs(data={"data": rows})
 
-    def _run_component(self, component: Component, inputs: dict[str, list[str]], run: Run) -> Outputs:
+    def _run_component(self, component: Component, spec: ComponentSpec, run: Run) -> Outputs:
         data: dict[str, Rows] = {}
-        models: dict[str, Model] = {}
-        for kind, references in inputs.items():
+        for kind, references in spec.data_inputs.items():
             for place, reference in enumerate(references):
                 name, _, output = reference.partition(".")
-                if kind in ("model", "isometric_model"):
-                    model = self._stored_models.get(name) or run.models.get(name)
-                    if model is not None:
-                        models[kind] = model
-                elif name in run.outputs:
-                    rows = _output(run.outputs[name], self.job.components[name].outputs.get("data", []), output)
-                    if rows is not None:
-                        data[kind if place == 0 else f"{kind}_{place}"] = rows
-        stored = self._stored_models.get(component.ctx.name)
-        if stored is not None:
-            return component.predict({"data": _first(data, component)}, stored)
-        if "model" in models and ("data" in data or "test_data" in data) and "train_data" not in data:
-            outputs = component.predict({"data": _first(data, component)}, models["model"])
-            outputs.model = outputs.model or models["model"]
-            return outputs
-        return component.fit(data, models)
+                source = run.outputs.get(name)
+                rows = source.data.get(self.job.components[name].output(output)) if source else None
+                if rows is not None:
+                    data[kind if place == 0 else f"{kind}_{place}"] = rows
+        if spec.mode == "fit":
+            models = {kind: self._model(spec.inputs[kind][0], run) for kind in MODEL_INPUTS if kind in spec.inputs}
+            return component.fit(data, models)
+        model = self._model(spec.model_of or spec.name, run)
+        if not data:
+            raise DataError(f"{spec.name} has no input rows to apply its model to")
+        outputs = component.predict({"data": next(iter(data.values()))}, model)
+        outputs.model = outputs.model or model
+        return outputs
+
+    def _model(self, reference: str, run: Run) -> Model:
+        """What a component learnt: in this job, or in the one whose model is applied."""
+        name = reference.removeprefix("pipeline.").partition(".")[0]
+        model = run.models.get(name) or self._stored_models.get(name)
+        if model is None:
+            raise DataError(f"{self.party} has no model of {name}; did it take part when {name} was fitted?")
+        return model
 
     def _agree_to_end(self, federation: Federation) -> None:
         """All parties have come to the end before one stores a result."""
@@ -220,25 +219,6 @@ class Pipeline:
         if self.job.job_type == "train":
             self.model_store.save(self.job.model_id, self.model_version, run.models, self.job.to_dict())
         status.update(model_id=self.job.model_id, model_version=self.model_version)
-
-
-def _output(outputs: Outputs, declared: list[str], name: str) -> Rows | None:
-    """The output that the DSL calls ``name``: by its own name, by its place, or the only one."""
-    if name in outputs.data:
-        return outputs.data[name]
-    if len(declared) <= 1:
-        return outputs.data.get("data")
-    for own, declared_name in zip(("train", "validate", "test"), declared, strict=False):
-        if declared_name == name:
-            return outputs.data.get(own)
-    return outputs.data.get("data") if name == declared[0] else None
-
-
-def _first(data: dict[str, Rows], component: Component) -> Rows:
-    for kind in ("test_data", "data", "train_data"):
-        if kind in data:
-            return data[kind]
-    raise DataError(f"{component.ctx.name} has no input rows to apply its model to")
 
 
 def _shown(metrics: dict[str, Any]) -> str:

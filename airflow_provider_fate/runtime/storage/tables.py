@@ -9,6 +9,7 @@ Layout below the storage's root::
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Iterator
@@ -112,10 +113,8 @@ class TableWriter:
             return
         error = StorageError("the table is abandoned")
         for close in (self._parquet.close, lambda: self._stream.__exit__(StorageError, error, None)):
-            try:
+            with contextlib.suppress(Exception):  # the error that led here is the one to show
                 close()
-            except Exception:  # noqa: BLE001 - the error that led here is the one to show
-                pass
         self._parquet = self._stream = None
 
     def finish(self) -> None:

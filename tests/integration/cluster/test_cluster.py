@@ -1,0 +1,119 @@
+"""The same DAG on HDFS, RabbitMQ and a standalone Spark master, by editing connections only; and what breaks there."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.cluster.conftest import Cluster
+
+MINUTES = 60
+TASKS = ("train.guest_9999", "train.host_10000", "train.arbiter_10000")
+
+
+def applications() -> list[str]:
+    """Command lines of the Spark applications of jobs that run now."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if "airflow_provider_fate/runtime/main.py" in line:
+            found.append(line)
+    return found
+
+
+def wait_until(condition: Any, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.3)
+    return True
+
+
+def test_five_steps_on_a_cluster(cluster: Cluster) -> None:
+    dag = "fate_five_steps"
+    run = cluster.airflow.run(dag, seconds=14 * MINUTES)
+    trained = cluster.airflow.xcom(dag, run, "train.guest_9999")
+    assert trained["metrics"]["evaluation_0"]["auc"] > 0.98
+    assert cluster.airflow.xcom(dag, run, "predict.guest_9999")["result"]["count"] == 90
+    table = cluster.read("tables/fate_five_steps/breast_hetero_guest/_meta.json")
+    assert table["count"] == 569
+    weights = cluster.weights(trained["model_id"], trained["model_version"], "host-10000")["weights"]
+    assert len(weights) == 20
+    # no key, queue, row or password stays behind
+    assert cluster.queues() == []
+    log = cluster.airflow.task_log(dag, run, "train.guest_9999")
+    assert cluster.rabbitmq.password not in log
+    assert "RabbitMQ" in log
+    assert cluster.spark.state()["completedapps"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cluster: Cluster) -> dict[str, Any]:
+    """The models of a run that nothing disturbs, by party."""
+    cluster.airflow.run("fate_faults_upload")
+    run = cluster.airflow.run("fate_faults", seconds=6 * MINUTES)
+    return models(cluster, run)
+
+
+def models(cluster: Cluster, run: str) -> dict[str, Any]:
+    found = cluster.airflow.xcom("fate_faults", run, "train.guest_9999")
+    parties = ("guest-9999", "host-10000")
+    return {party: cluster.weights(found["model_id"], found["model_version"], party) for party in parties}
+
+
+def test_a_killed_executor_changes_nothing(cluster: Cluster, undisturbed: dict[str, Any]) -> None:
+    run = cluster.airflow.trigger("fate_faults")
+    cluster.wait_for_log("fate_faults", run, "train.guest_9999", "iteration 3 of 12")
+    assert cluster.spark.executors()
+    cluster.spark.kill_executor()
+    cluster.airflow.wait("fate_faults", run, 6 * MINUTES)
+    assert models(cluster, run) == undisturbed
+    assert "iteration 12 of 12" in cluster.airflow.task_log("fate_faults", run, "train.guest_9999")
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["stopped", "killed"])
+def test_a_restarted_broker_changes_nothing(cluster: Cluster, undisturbed: dict[str, Any], crash: bool) -> None:
+    run = cluster.airflow.trigger("fate_faults")
+    cluster.wait_for_log("fate_faults", run, "train.guest_9999", "iteration 3 of 12")
+    cluster.rabbitmq.restart(crash=crash)
+    cluster.airflow.wait("fate_faults", run, 6 * MINUTES)
+    assert models(cluster, run) == undisturbed
+    assert cluster.queues() == []
+
+
+def test_a_peer_that_never_comes(cluster: Cluster) -> None:
+    run = cluster.airflow.trigger("fate_faults_alone")
+    cluster.airflow.wait("fate_faults_alone", run, 3 * MINUTES, expect="failed")
+    log = cluster.airflow.task_log("fate_faults_alone", run, "train.guest_9999")
+    assert "host-10000 has not come to job" in log
+    assert "within 8 s" in log
+    assert f"{cluster.rabbitmq.host}:{cluster.rabbitmq.port}" in log
+    assert "Traceback" not in log.split("has not come to job")[0][-300:]
+    assert wait_until(lambda: not applications(), 20), applications()
+
+
+def test_a_task_marked_failed_ends_its_application_and_its_peers(
+    cluster: Cluster, undisturbed: dict[str, Any]
+) -> None:
+    run = cluster.airflow.trigger("fate_faults")
+    cluster.wait_for_log("fate_faults", run, "train.guest_9999", "iteration 2 of 12")
+    marked = time.monotonic()
+    cluster.airflow.set_task_state("fate_faults", run, "train.host_10000", "failed")
+    cluster.airflow.wait("fate_faults", run, MINUTES, expect="failed")
+    assert time.monotonic() - marked < 45
+    for task in ("train.guest_9999", "train.arbiter_10000"):
+        log = cluster.airflow.task_log("fate_faults", run, task)
+        assert "host-10000 ended" in log, log[-3000:]
+        assert "stopped in Airflow" in log, log[-3000:]
+    assert wait_until(lambda: not applications(), 20), applications()
+    assert wait_until(lambda: not cluster.spark.state()["activeapps"], 20)
+    left = [name for name in cluster.hdfs.client().list(f"{cluster.root}/models/disturbed") if run in name]
+    assert left == []
