@@ -55,7 +55,7 @@ class Chromium:
     def __exit__(self, *exc: object) -> None:
         self.stop()
 
-    def context(self, seconds: float = 30) -> BrowserContext:
+    def context(self, seconds: float = 60) -> BrowserContext:
         """A profile of its own: no cookies, a desktop's size; actions wait up to *seconds*."""
         assert self._browser is not None, "start() comes first"
         context = self._browser.new_context(viewport={"width": 1400, "height": 1000}, locale="en-US")

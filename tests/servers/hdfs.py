@@ -46,6 +46,8 @@ class HDFS:
         """What a WebHDFS client takes."""
         return f"http://{HOST}:{self.http_port}"
 
+    host = HOST
+
     def client(self, user: str | None = None) -> hdfs.InsecureClient:
         """A WebHDFS client, as the superuser where no user is given."""
         session = requests.Session()
