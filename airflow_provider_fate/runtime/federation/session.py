@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -248,35 +249,39 @@ class Session(Exchange):
                 return
             self._stopped = True
             self._lock.notify_all()
-            messages = [
-                (
-                    peer.party,
-                    Abort(
-                        job=self.job_id,
-                        sender=str(self.me),
-                        receiver=name,
-                        nonce=self.nonce,
-                        target=peer.hello.nonce if peer.knows(self.me, self.nonce) else "",
-                        reason=printable(reason, MAX_REASON),
-                        sent_at=time.time(),
-                    ),
-                )
-                for name, peer in self._peers.items()
-                if not peer.left
-            ]
-        sender = threading.Thread(target=self._send_last, args=(messages,), daemon=True)
+            peers = [peer for peer in self._peers.values() if not peer.left]
+            last = {peer.party: self._last_words(peer, reason) for peer in peers}
+        sender = threading.Thread(target=self._send_last, args=(last,), daemon=True)
         sender.start()
         sender.join(2 * _GOODBYE)  # a broker that is away must not keep a failed task
         self.transport.close(remove=True)
 
-    def _send_last(self, messages: list[tuple[Party, Any]]) -> None:
+    def _last_words(self, peer: Peer, reason: str) -> list[bytes]:
+        """The abort; in the middle of a rendezvous a hello before it, by which the peer sees itself what differs."""
+        abort = Abort(
+            job=self.job_id,
+            sender=str(self.me),
+            receiver=str(peer.party),
+            nonce=self.nonce,
+            target=peer.hello.nonce if peer.knows(self.me, self.nonce) else "",
+            reason=printable(reason, MAX_REASON),
+            sent_at=time.time(),
+        )
+        bodies = [pack(abort)]
+        if self._run and not self._met and peer.hello is not None:
+            with contextlib.suppress(TransportError):
+                bodies.insert(0, self._packed_hello(str(peer.party)))
+        return bodies
+
+    def _send_last(self, last: dict[Party, list[bytes]]) -> None:
         try:
-            if self._thread is None:  # not even met yet: the others may be waiting already
-                self.transport.open(self.job_id, self.me, [party for party, _ in messages], lambda body: None)
-            for party, message in messages:
-                self.transport.send(party, pack(message))
+            if self._thread is None and last:  # not even met yet: the others may be waiting already
+                self.transport.open(self.job_id, self.me, list(last), lambda body: None)
+            for party, bodies in last.items():
+                for body in bodies:
+                    self.transport.send(party, body)
             self.transport.flush(_GOODBYE)
-        except TransportError as error:
+        except FateError as error:
             _log.warning("the other parties could not be told: %s", error)
 
     def finish(self, wait: float | None = None) -> None:
