@@ -99,6 +99,7 @@ class FateSubmitOperator(SparkSubmitOperator):
         self._driver_log: Path | None = None
         self._error: dict[str, str] | None = None
         self._context: Any = None
+        self._transport: dict[str, Any] | None = None
         self._stopped = False
 
     # -- what differs between training and prediction
@@ -119,27 +120,33 @@ class FateSubmitOperator(SparkSubmitOperator):
         try:
             try:
                 self._prepare(context)
-            except (ConfigError, DataError) as error:
-                # nothing was submitted, and the next try would fail the same way
-                raise AirflowFailException(str(error)) from error
+            except FateError as error:
+                self._tell_peers(f"{self._party} could not begin: {error}")
+                if isinstance(error, (ConfigError, DataError)):
+                    # nothing was submitted, and the next try would fail the same way
+                    raise AirflowFailException(str(error)) from error
+                raise
             status = self._run(context)
         finally:
             shutil.rmtree(self._work, ignore_errors=True)
         return self.finish(context, self._result(status))
 
     def _prepare(self, context: Context) -> None:
-        party = Party(str(self.role), str(self.party_id))
-        self._job = job = self.load_job()
-        job.check_party(party)
-        job.check_tables(party)
-        self._party = party
+        from airflow_provider_fate.hooks.transport import transport_hook
+
+        self._nonce = secrets.token_hex(8)
         self.job_id = check_name(self.job_id, "job_id") if self.job_id else default_job_id(context, self)
+        party = Party(str(self.role), str(self.party_id))
+        job = self.load_job()
+        self._party, self._job = job.check_party(party), job
+        # kept, as there is no time to ask for connections when the task is stopped
+        self._transport = transport_hook(self.transport_conn_id).transport_config()
+        job.check_tables(party)
         self._driver_log = log_file(context, self.job_id, party)
         for notice in job.notices:
             self.log.info(notice)
         wait_seconds = self._wait_seconds()
         self._settle_spark(job, party)
-        self._nonce = secrets.token_hex(8)
         path = self._work / f"{party}.json"
         self._write_job_file(path, job, party, wait_seconds)
         self.application = _ship.application()
@@ -164,7 +171,6 @@ class FateSubmitOperator(SparkSubmitOperator):
     def _write_job_file(self, path: Path, job: Job, party: Party, wait_seconds: float) -> None:
         """The application's only argument. It holds passwords: nobody else may read it."""
         from airflow_provider_fate.hooks.storage import storage_hook
-        from airflow_provider_fate.hooks.transport import transport_hook
 
         content = {
             "format": 1,
@@ -173,7 +179,7 @@ class FateSubmitOperator(SparkSubmitOperator):
             "job": job.to_dict(),
             "party": str(party),
             "storage": storage_hook(self.storage_conn_id).spark_settings()["job_file_part"],
-            "transport": transport_hook(self.transport_conn_id).transport_config(),
+            "transport": self._transport,
             "wait_seconds": wait_seconds,
             "export": None,
         }
@@ -289,7 +295,11 @@ class FateSubmitOperator(SparkSubmitOperator):
         try:
             super().execute(context)
         except AirflowException as failure:
-            raise self._explained(failure) from None
+            explained = self._explained(failure)
+            if explained is failure and not self._stopped:
+                # the application did not come as far as telling them itself
+                self._tell_peers(f"the Spark application of {self._party} failed")
+            raise explained from None
         finally:
             if watch is not None:
                 watch.stop()
@@ -365,27 +375,26 @@ class FateSubmitOperator(SparkSubmitOperator):
         """
         began = time.monotonic()
         self._stopped = True
-        telling = threading.Thread(target=self._tell_peers, name="fate-tell-peers", daemon=True)
-        if self._nonce:
-            telling.start()
+        ti = (self._context or {}).get("ti")
+        where = f" ({ti.dag_id}, run {ti.run_id}, task {ti.task_id})" if ti is not None else ""
+        reason = f"the task of {self._party} was stopped in Airflow{where}"
+        telling = threading.Thread(target=self._tell_peers, args=(reason,), name="fate-tell-peers", daemon=True)
+        telling.start()
+        if self._hook is not None:
             # the application says that it was told to stop, which says less: ours is to arrive first
             telling.join(1.5)
-        if self._hook is not None:
             # not the backend's: on YARN that one ends nothing where the resource manager's address is not known
             self._hook.on_kill()
-        if telling.is_alive():
-            telling.join(max(0.0, _TELL_SECONDS - (time.monotonic() - began)))
+        telling.join(max(0.0, _TELL_SECONDS - (time.monotonic() - began)))
 
-    def _tell_peers(self) -> None:
-        from airflow_provider_fate.hooks.transport import transport_hook
+    def _tell_peers(self, reason: str) -> None:
+        """Have the other parties end now, not when they have waited long enough."""
+        if self._transport is None:
+            return
+        from airflow_provider_fate.hooks.peers import tell_peers
 
-        ti = (self._context or {}).get("ti")
-        what = f" ({ti.dag_id}, run {ti.run_id}, task {ti.task_id})" if ti is not None else ""
         try:
-            transport_hook(self.transport_conn_id).tell_peers(
-                str(self.job_id), self._party, self._job.parties, self._nonce,
-                f"the task of {self._party} was stopped in Airflow{what}",
-            )  # fmt: skip
+            tell_peers(self._transport, str(self.job_id), self._party, self._job.parties, self._nonce, reason)
         except Exception as error:  # noqa: BLE001 - they find out by themselves, later
             self.log.warning("The other parties could not be told: %s", error)
 

@@ -116,6 +116,9 @@ class Source(ABC):
     def places(self, rows: Sequence[int]) -> list[Place]:
         """Where the rows with these numbers (counted from 0 over all batches) stand. May read all again."""
 
+    def close(self) -> None:  # noqa: B027 - most have nothing open between batches
+        """Let go of what is open."""
+
 
 def wrong_rows(batch: pa.RecordBatch, columns: Columns) -> bool:
     """Whether a batch has an empty or broken id, an infinite number or a missing label."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import queue
 import threading
 import time
@@ -35,6 +36,21 @@ def load(
     :raises DataError: a row is wrong, an id stands twice, there are no rows
     :raises StorageError: the table cannot be written, or exists
     """
+    try:
+        return _load(source, tables, namespace, name, drop, partition, log)
+    finally:
+        source.close()
+
+
+def _load(
+    source: Source,
+    tables: TableStore,
+    namespace: str,
+    name: str,
+    drop: bool,
+    partition: int,
+    log: Callable[..., None],
+) -> TableMeta:
     columns = source.columns()
     meta = TableMeta(
         namespace=namespace,
@@ -60,7 +76,8 @@ def load(
 
 
 def _refuse_repeated(ids: IdCheck, source: Source) -> None:
-    for pair in ids.repeated():
+    # the earliest first; more than one is looked at in case that two ids have the same hash
+    for pair in heapq.nsmallest(10, ids.repeated(), key=lambda rows: rows[1]):
         first, second = source.places(pair)
         if first.id == second.id:
             raise DataError(

@@ -37,20 +37,32 @@ class SqlSource(Source):
         self._id_column = id_column
         self._label_column = label_column
         self._columns: Columns | None = None
+        self._query: AbstractContextManager[Result] | None = None
+        self._running: Result | None = None
         self.description = description
 
     def columns(self) -> Columns:
         if self._columns is None:
-            with self._run() as (names, _):
-                self._columns = self._choose(names)
+            names, _ = self._start()
+            self._columns = Columns.choose(list(names), self.description, self._id_column, self._label_column)
         return self._columns
 
-    def _choose(self, names: Sequence[str]) -> Columns:
-        return Columns.choose(list(names), self.description, self._id_column, self._label_column)
+    def _start(self) -> Result:
+        """The query's result; it is kept for :meth:`batches`, as some queries take long to begin."""
+        if self._running is None:
+            self._query = self._run()
+            self._running = self._query.__enter__()
+        return self._running
+
+    def close(self) -> None:
+        if self._query is not None:
+            self._query.__exit__(None, None, None)
+        self._query = self._running = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        with self._run() as (names, chunks):
-            columns = self.columns()
+        columns = self.columns()
+        names, chunks = self._start()
+        try:
             if tuple(names) != columns.names:
                 raise DataError(f"{self.description}: the columns changed while it was read")
             start = 0
@@ -61,6 +73,8 @@ class SqlSource(Source):
                     raise DataError(f"{self.description} row {start + row + 1}, column {name!r}: {problem}")
                 yield batch
                 start += batch.num_rows
+        finally:
+            self.close()
 
     def _typed(self, columns: Columns, rows: Sequence[Sequence[Any]], start: int) -> pa.RecordBatch:
         values = dict(zip(columns.names, zip(*rows, strict=True), strict=True))
@@ -143,7 +157,10 @@ class _Query(AbstractContextManager):
         except Exception:  # noqa: BLE001 - a driver without SQLAlchemy's dialect: the plain cursor it is
             return None
         self._close.append(engine.dispose)
-        connection = engine.connect().execution_options(stream_results=True, max_row_buffer=_ROWS)
+        # without parameters a % in the query is only a %
+        connection = engine.connect().execution_options(
+            stream_results=True, max_row_buffer=_ROWS, no_parameters=not self._parameters
+        )
         self._close.append(connection.close)
         result = connection.exec_driver_sql(self._sql, self._parameters or ())
         if not result.returns_rows:
@@ -156,7 +173,7 @@ class _Query(AbstractContextManager):
         cursor = connection.cursor()
         self._close.append(cursor.close)
         cursor.arraysize = _ROWS
-        cursor.execute(self._sql, self._parameters or ())
+        cursor.execute(self._sql, *([self._parameters] if self._parameters else []))
         if cursor.description is None:
             raise DataError("it returns no rows; expected a SELECT")
         return [item[0] for item in cursor.description], iter(lambda: list(cursor.fetchmany(_ROWS)), [])
