@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from tests.servers.process import ServerError
 from tools import checks, presentation
 from tools.airflow_home import DemoAirflow
@@ -105,7 +107,10 @@ def _results(server: DemoAirflow, run_id: str, tasks: list[dict[str, Any]]) -> N
     """Show metrics and predictions of a run that went well."""
     trainings: dict[str, Any] = {}
     prediction: dict[str, Any] | None = None
+    deployed = None
     for task in sorted(tasks, key=lambda one: one["start_date"] or "9"):
+        if task["task_id"] == "deploy":
+            deployed = server.xcom(DAG, run_id, "deploy")["model_version"]
         if ".guest_" not in task["task_id"]:
             continue
         result = server.xcom(DAG, run_id, task["task_id"], map_index=task["map_index"])
@@ -114,7 +119,7 @@ def _results(server: DemoAirflow, run_id: str, tasks: list[dict[str, Any]]) -> N
         elif result.get("metrics"):
             trainings[presentation.name_of(task)] = result
     if trainings:
-        say("\n" + presentation.metrics_table(trainings))
+        say("\n" + presentation.metrics_table(trainings, deployed))
     if prediction:
         say(f"\nThe first of {prediction['result']['count']} predictions, all of them in {prediction['csv']}:")
         say(presentation.predictions_table(Path(prediction["csv"])))
@@ -171,6 +176,8 @@ def main() -> int:
         return {"demo": demo, "ui": ui}[sys.argv[1]](home)
     except ServerError as error:
         raise Trouble(str(error)) from error
+    except requests.RequestException as error:
+        raise Trouble(f"Airflow does not answer as it should: {error}\nIts logs are in {home}") from error
     finally:
         held.close()
 

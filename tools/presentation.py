@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -14,6 +15,8 @@ from tools.trouble import say
 
 _OURS = "airflow_provider_fate"
 _SHOWN_STATES = {"running", "success", "failed", "up_for_retry", "skipped"}
+# the parties of one job tell much of the same; the guest, who has the results, tells it best
+_QUIET = re.compile(r"\.(host|arbiter)_")
 # what an operator says for whoever looks for a reason; the log has it
 _DETAILS = ("Spark-Submit cmd", "Spark's own output", "Spark's UI", "Job ")
 _MARKS = ("::group::", "::endgroup::", *_DETAILS[:1])
@@ -30,7 +33,6 @@ class Follower:
         self._started = time.monotonic()
         self._states: dict[tuple[str, int], str] = {}
         self._offsets: dict[Path, int] = {}
-        self._said: set[tuple[str, str]] = set()
 
     def look(self, tasks: Iterable[Mapping[str, Any]]) -> None:
         """Print what is new.
@@ -51,13 +53,10 @@ class Follower:
             self._states[key] = task["state"]
 
     def _say(self, task: Mapping[str, Any], text: str) -> None:
-        say(f"[{time.monotonic() - self._started:4.0f} s] {name_of(task):40} {text}")
+        say(f"[{time.monotonic() - self._started:4.0f} s] {name_of(task):42} {text}")
 
     def _progress(self, task: Mapping[str, Any], line: str) -> None:
-        # the parties of one job tell much of the same: it is shown once
-        job = f"{task['task_id'].rpartition('.')[0]}[{task['map_index']}]"
-        if (job, line) not in self._said:
-            self._said.add((job, line))
+        if line.startswith("failed") or not _QUIET.search(task["task_id"]):
             self._say(task, f"  {line}")
 
     def _new_lines(self, path: Path) -> list[str]:
@@ -126,7 +125,7 @@ def tasks_table(tasks: Sequence[Mapping[str, Any]]) -> str:
     return table(rows)
 
 
-def numbers(values: Any, wanted: Sequence[str], path: tuple[str, ...] = ()) -> dict[str, float]:
+def numbers(values: Any, wanted: Sequence[str]) -> dict[str, float]:
     """Numbers by name, wherever they stand in a component's metrics; the last one counts."""
     found: dict[str, float] = {}
     if isinstance(values, Mapping):
@@ -134,19 +133,21 @@ def numbers(values: Any, wanted: Sequence[str], path: tuple[str, ...] = ()) -> d
             if key in wanted and isinstance(value, (int, float)):
                 found[key] = float(value)
             else:
-                found |= numbers(value, wanted, (*path, str(key)))
+                found |= numbers(value, wanted)
     return found
 
 
-def metrics_table(trainings: Mapping[str, Any]) -> str:
-    """AUC and KS of each training.
+def metrics_table(trainings: Mapping[str, Any], deployed: str | None) -> str:
+    """AUC and KS of each training, and which model is deployed.
 
     :param trainings: what the trainings returned, by the name of their task
+    :param deployed: the version that predictions take
     """
-    rows: list[list[Any]] = [["training", "AUC", "KS", "model version"]]
+    rows: list[list[Any]] = [["training", "AUC", "KS", "deployed"]]
     for name, result in trainings.items():
         found = numbers(result["metrics"], ("auc", "ks"))
-        rows.append([name, *(_rounded(found.get(metric)) for metric in ("auc", "ks")), result["model_version"]])
+        chosen = "yes" if result["model_version"] == deployed else ""
+        rows.append([name, *(_rounded(found.get(metric)) for metric in ("auc", "ks")), chosen])
     return table(rows)
 
 
