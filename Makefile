@@ -1,7 +1,7 @@
 # make demo    the five steps of federated learning on this machine, from nothing
 # make ui      the same Airflow in the browser, until Ctrl-C; PORT=8081 asks for a port
 # make test    all tests; ARGS="tests/unit -k upload" goes to pytest
-# make bench   figures beside the limits measured in the same run; ARGS goes to the benchmarks
+# make bench   figures beside the limits measured in the same run; ARGS="upload messages" runs only these
 # make venv    only the virtual environment
 # make clean   removes all that the others made, Airflow's home with its tables and models too
 #

@@ -20,7 +20,11 @@ from tools.trouble import Trouble, say
 
 _PREFIX = "AIRFLOW__"
 # Settings whose value is kept from one start to the next: what is stored or handed out was made with them.
-_KEYS = ("core.fernet_key", "api.secret_key", "api_auth.jwt_secret")
+_KEYS = {
+    "core.fernet_key": lambda: urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+    "api.secret_key": lambda: secrets.token_urlsafe(32),
+    "api_auth.jwt_secret": lambda: secrets.token_urlsafe(64),
+}
 
 
 class DemoAirflow(Airflow):
@@ -45,7 +49,7 @@ class DemoAirflow(Airflow):
             "core.execution_api_server_url": f"{url}/execution/",
             "dag_processor.refresh_interval": 10,
             "dag_processor.min_file_process_interval": 30,
-            **{name: self._kept.get(name) or urlsafe_b64encode(secrets.token_bytes(32)).decode() for name in _KEYS},
+            **{name: self._kept.get(name) or make() for name, make in _KEYS.items()},
         }
         super().__init__(home, settings=settings)
         self.port = port
