@@ -7,7 +7,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -286,7 +286,5 @@ class WebHdfsStorage(Storage):
     def _remove_part(self, stream: Upload, path: str) -> None:
         if not stream.begun:
             return
-        try:
+        with suppress(Exception):  # what stopped the upload is the error to show
             self.client.delete(self._path(path))
-        except Exception:  # noqa: BLE001 - what stopped the upload is the error to show
-            pass

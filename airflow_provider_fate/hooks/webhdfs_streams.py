@@ -6,6 +6,7 @@ import io
 import queue
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import requests
@@ -164,9 +165,7 @@ class Upload(io.RawIOBase):
     def abort(self) -> None:
         """End without the rest."""
         if not self.closed:
-            try:
+            with suppress(Exception):  # it has ended by itself
                 self._put(None)
-            except BaseException:  # noqa: BLE001 - it has ended by itself
-                pass
             self._thread.join(self._client.seconds)
             super().close()

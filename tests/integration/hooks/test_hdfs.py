@@ -88,10 +88,9 @@ def test_a_path_cannot_leave_the_root(make_hook, path):
 
 def test_an_upload_that_fails_leaves_nothing(make_hook):
     storage = make_hook().storage
-    with pytest.raises(ValueError, match="the source broke"):
-        with storage.open_write("part") as stream:
-            stream.write(os.urandom(5 << 20))
-            raise ValueError("the source broke")
+    with pytest.raises(ValueError, match="the source broke"), storage.open_write("part") as stream:
+        stream.write(os.urandom(5 << 20))
+        raise ValueError("the source broke")
     assert not storage.exists("part")
 
 

@@ -30,12 +30,15 @@ def tls_front(port: int, authority: Authority, certificate: Certificate, *, ask:
             target.shutdown(socket.SHUT_RDWR)
 
     def serve(plain: socket.socket) -> None:
-        with contextlib.suppress(OSError), context.wrap_socket(plain, server_side=True) as outside:
-            with socket.create_connection(("127.0.0.1", port)) as inside:
-                back = threading.Thread(target=copy, args=(inside, outside), daemon=True)
-                back.start()
-                copy(outside, inside)
-                back.join()
+        with (
+            contextlib.suppress(OSError),
+            context.wrap_socket(plain, server_side=True) as outside,
+            socket.create_connection(("127.0.0.1", port)) as inside,
+        ):
+            back = threading.Thread(target=copy, args=(inside, outside), daemon=True)
+            back.start()
+            copy(outside, inside)
+            back.join()
 
     def accept() -> None:
         with contextlib.suppress(OSError):
