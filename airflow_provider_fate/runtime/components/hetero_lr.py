@@ -183,8 +183,8 @@ class HeteroLR(Component):
         if not 2 <= len(extent.labels) <= MOST_CLASSES:
             shown = ", ".join(f"{label:g}" for label in extent.labels[:5])
             raise DataError(
-                f"{self.ctx.name}: the label column {train.schema.label_name!r} has {len(extent.labels)} distinct values "
-                f"({shown}); expected from 2 to {MOST_CLASSES} classes"
+                f"{self.ctx.name}: the label column {train.schema.label_name!r} has {len(extent.labels)} distinct "
+                f"values ({shown}); expected from 2 to {MOST_CLASSES} classes"
             )
         return tuple(int(label) if label == int(label) else float(label) for label in extent.labels)
 

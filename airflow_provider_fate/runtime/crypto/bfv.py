@@ -54,14 +54,21 @@ LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True)
 class _Seal:
-    """SEAL's objects for the fixed parameters."""
+    """SEAL's objects for the fixed parameters.
+
+    :param top: SEAL's name of the level of fresh ciphertexts
+    :param sent: of the level of finished parts
+    :param plaintext_head: what stands before the coefficients of a plaintext in SEAL's format
+    :param ciphertext_head: what stands before the residues of a ciphertext of level ``top``
+    """
 
     context: Any
     evaluator: Any
     primes: tuple[int, ...]
     top: list[int]
     sent: list[int]
-    version: tuple[int, int]
+    plaintext_head: bytes
+    ciphertext_head: bytes
 
 
 @lru_cache(maxsize=1)
@@ -76,8 +83,11 @@ def _seal() -> _Seal:
     top = context.first_parms_id()
     primes = tuple(int(prime.value()) for prime in parameters.coeff_modulus())[:-1]
     sent = context.get_context_data(top).next_context_data().parms_id()
-    header = HEADER.unpack_from(_save(seal.Plaintext("1")))
-    return _Seal(context, seal.Evaluator(context), primes, top, sent, (header[2], header[3]))
+    version = HEADER.unpack_from(_save(seal.Plaintext("1")))[2:4]
+    plaintext_head = _head(version, bytes(32) + struct.pack("<Qd", N, 1.0), N)
+    start = struct.pack("<4QBQQQdQ", *top, 0, 2, N, len(primes), 1.0, 1)
+    ciphertext_head = _head(version, start, 2 * len(primes) * N)
+    return _Seal(context, seal.Evaluator(context), primes, top, sent, plaintext_head, ciphertext_head)
 
 
 # --- SEAL reads and writes files only: one in memory, for each thread of each process -------------------------------
@@ -104,17 +114,17 @@ def _save(thing: Any) -> bytes:
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
 
-def _load(thing: Any, *chunks: bytes) -> Any:
+def _load(thing: Any, *chunks: bytes | memoryview | np.ndarray) -> Any:
     """Read ``thing`` of bytes; SEAL checks that it is valid for the parameters."""
     context = _seal().context
-    size = sum(map(len, chunks))
+    size = sum(memoryview(chunk).nbytes for chunk in chunks)
     # the file may be longer than what is in it, so the length in the header must be right
     if len(chunks[0]) < HEADER.size or HEADER.unpack_from(chunks[0])[-1] != size:
         raise CryptoError(f"{size} bytes are no {type(thing).__name__} as SEAL saves it")
     descriptor, path = _file("load")
-    position = 0
-    for chunk in chunks:
-        position += os.pwrite(descriptor, chunk, position)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    if os.writev(descriptor, chunks) != size:
+        raise CryptoError(f"no room for {size} bytes in memory or in the temporary directory")
     try:
         thing.load(context, path)
     except (RuntimeError, ValueError, IndexError, MemoryError) as error:
@@ -122,18 +132,18 @@ def _load(thing: Any, *chunks: bytes) -> Any:
     return thing
 
 
-def _frame(*bodies: bytes) -> bytes:
-    """A SEAL header, without compression, before ``bodies``."""
-    size = HEADER.size + sum(map(len, bodies))
-    return HEADER.pack(MAGIC, HEADER.size, *_seal().version, 0, 0, size) + b"".join(bodies)
+def _head(version: tuple[int, int], start: bytes, numbers: int) -> bytes:
+    """What SEAL writes, without compression, before the numbers of a polynomial that starts with ``start``."""
+    array = HEADER.size + 8 + 8 * numbers
+    outer = HEADER.pack(MAGIC, HEADER.size, *version, 0, 0, HEADER.size + len(start) + array)
+    return outer + start + HEADER.pack(MAGIC, HEADER.size, *version, 0, 0, array) + struct.pack("<Q", numbers)
 
 
 def _plaintext(coefficients: np.ndarray) -> Any:
     """A plaintext of int64 or uint64 coefficients, shape (N,); negative ones modulo t."""
     # two's complement modulo a power of two
-    residues = coefficients.astype(np.int64, copy=False) & ((1 << PLAIN_BITS) - 1)
-    numbers = _frame(struct.pack("<Q", N), residues.astype("<i8", copy=False).tobytes())
-    return _load(seal.Plaintext(), _frame(bytes(32), struct.pack("<Qd", N, 1.0), numbers))
+    residues = coefficients.astype("<i8", copy=False) & ((1 << PLAIN_BITS) - 1)
+    return _load(seal.Plaintext(), _seal().plaintext_head, residues)
 
 
 def _uniform(bits: int) -> np.ndarray:
@@ -160,8 +170,7 @@ def _flood() -> Any:
         residues.append((low % prime + (prime - (prime - first) * high % prime)) % prime)
     numbers = np.zeros((2, len(state.primes), N), "<u8")
     numbers[0] = residues
-    body = struct.pack("<4QBQQQdQ", *state.top, 0, 2, N, len(state.primes), 1.0, 1)
-    return _load(seal.Ciphertext(), _frame(body, _frame(struct.pack("<Q", numbers.size), numbers.tobytes())))
+    return _load(seal.Ciphertext(), state.ciphertext_head, numbers)
 
 
 class _Part:
@@ -182,7 +191,7 @@ def _part(body: bytes, mask: np.ndarray | None) -> _Part:
     return _Part(_load(seal.Ciphertext(), body), mask)
 
 
-def _ciphertext(body: bytes, level: list[int]) -> Any:
+def _ciphertext(body: bytes | memoryview, level: list[int]) -> Any:
     """A ciphertext received. :raises CryptoError: it is not one of ``level``."""
     ciphertext = _load(seal.Ciphertext(), body)
     shape = ciphertext.size(), ciphertext.is_ntt_form(), ciphertext.parms_id(), ciphertext.is_transparent()
@@ -226,7 +235,7 @@ class Bfv(VectorScheme):
             for pieces in split:
                 evaluator.add_inplace(ciphertext, _ciphertext(pieces[number], top))
             sums.append(_save(ciphertext))
-        return b"".join(LENGTH.pack(len(body)) + body for body in sums)
+        return b"".join(piece for body in sums for piece in (LENGTH.pack(len(body)), body))
 
     def encode(self, columns: np.ndarray, slots: Slots, first: int = 0) -> list[tuple[int, int, Any]]:
         """(chunk, part, plaintext in NTT form); chunks and parts of zeros are left out."""
@@ -356,9 +365,9 @@ def _chunks(values: np.ndarray) -> list[np.ndarray]:
     return [values[start : start + N] for start in range(0, len(values), N)]
 
 
-def _pieces(body: bytes) -> list[bytes]:
+def _pieces(body: bytes) -> list[memoryview]:
     """The ciphertexts of an encrypted vector. :raises CryptoError: lengths do not fit."""
-    pieces, position = [], 0
+    pieces, position, view = [], 0, memoryview(body)
     while position < len(body):
         if position + LENGTH.size > len(body):
             raise CryptoError("an encrypted vector ends within a length")
@@ -366,12 +375,12 @@ def _pieces(body: bytes) -> list[bytes]:
         position += LENGTH.size
         if not 0 < length <= min(MAX_CIPHERTEXT, len(body) - position):
             raise CryptoError(f"a ciphertext of {length} bytes does not fit into an encrypted vector")
-        pieces.append(body[position : position + length])
+        pieces.append(view[position : position + length])
         position += length
     return pieces
 
 
-def _split(body: bytes, rows: int) -> list[bytes]:
+def _split(body: bytes, rows: int) -> list[memoryview]:
     pieces = _pieces(body)
     if len(pieces) != -(-rows // N):
         raise CryptoError(f"an encrypted vector of {rows} rows has {-(-rows // N)} polynomials, got {len(pieces)}")

@@ -31,7 +31,7 @@ class Paillier(VectorScheme):
     """
 
     name = "Paillier"
-    factor_bits = 16
+    factor_bits = 20
 
     def __init__(self, public: bytes) -> None:
         length, rest = divmod(len(public), 3)

@@ -2,8 +2,8 @@
 
 TOLERANCE: what travels is rounded to at least 16 bits after the point for these row counts (BFV, t = 2^53; see
 ``fixed_point.fraction_bits``) and columns to as many, so an entry of a batch's mean gradient is off by about
-2^-17 / sqrt(rows), below 1e-6. Steps times a learning rate of 0.1 to 1.2 add these up. The loss has 10 bits for the guest's
-factor, 2^-11 / sqrt(rows) times values of about 1 in the mean.
+2^-17 / sqrt(rows), below 1e-6. Steps times a learning rate of 0.1 to 1.2 add these up. The loss has 10 bits for the
+guest's factor, 2^-11 / sqrt(rows) times values of about 1 in the mean.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from tests.unit.components.lr_parties import (
 )
 
 TOLERANCE = 3e-6
+#: after 60 iterations with a learning rate of 1.2 and momentum, of weights up to 3
+LONG_TOLERANCE = 5e-5
 LOSS_TOLERANCE = 5e-5
 CONST = {"init_method": "const", "init_const": 0.1}
 
@@ -186,8 +188,8 @@ def test_four_classes() -> None:
     columns = np.delete(x, 9, axis=1)
     for label in range(4):
         weights, _ = in_the_clear(x, np.where(y == label, 1.0, -1.0), 9, settings, partitions=1)
-        assert np.abs(run.weights(label) - weights).max() < TOLERANCE
-        assert np.allclose(scores[:, label], 1 / (1 + np.exp(-x @ weights)), atol=TOLERANCE)
+        assert np.abs(run.weights(label) - weights).max() < LONG_TOLERANCE
+        assert np.allclose(scores[:, label], 1 / (1 + np.exp(-x @ weights)), atol=LONG_TOLERANCE)
         theirs = LogisticRegression(max_iter=1000).fit(columns, y == label).decision_function(columns)
         assert roc_auc_score(y == label, scores[:, label]) > roc_auc_score(y == label, theirs) - 0.005
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 from functools import lru_cache
@@ -272,7 +273,5 @@ def test_another_key_decrypts_to_something_else() -> None:
     body = cipher.finish([], blinds[0])
     assert key("Paillier").decrypt([body], slots) == cipher.masks(blinds, slots)
     other = key("Paillier", 1)
-    try:
+    with contextlib.suppress(CryptoError):  # it may be a larger number than the other key's
         assert other.decrypt([body], slots) != cipher.masks(blinds, slots)
-    except CryptoError:
-        pass  # a larger number than the other key's

@@ -114,21 +114,25 @@ class Exchange:
         return min(MOST_LOSS_BITS, int(room - fraction))
 
     def _share(
-        self, batch: Batch, portions: Sequence[tasks.Portion], bodies: Sequence[Sequence[bytes]] | None
-    ) -> tuple[list[bytes], float]:
-        """Encrypted shares of each partition, and this party's own part of the loss."""
+        self,
+        batch: Batch,
+        portions: Sequence[tasks.Portion],
+        bodies: Sequence[Sequence[bytes]] | None,
+        slots: Slots | None = None,
+    ) -> list[tasks.Shared]:
+        """Encrypted shares of each partition, and this party's own part of the loss.
+
+        :param bodies: at the guest, of each partition the hosts' shares
+        :param slots: at the guest, those of its inner products if the last is the host's part of the loss
+        """
         bits = self._fraction(batch)
-        results = tasks.run(
-            self.rows,
-            tasks.share,
-            [
-                tasks.ShareArgument(
-                    portion, self.cipher.name, self.cipher.public, bits, None if bodies is None else bodies[number]
-                )
-                for number, portion in enumerate(portions)
-            ],
-        )
-        return [body for body, _ in results], sum(loss for _, loss in results)
+        cipher, loss_bits = self.cipher, self._loss_bits(batch, bits)
+        several = [None] * len(portions) if bodies is None else bodies
+        arguments = [
+            tasks.ShareArgument(portion, cipher.name, cipher.public, bits, received, slots, loss_bits)
+            for portion, received in zip(portions, several, strict=True)
+        ]
+        return tasks.run(self.rows, tasks.share, arguments)
 
     def _blinds(self, slots: Slots) -> list[Any]:
         """Made while others compute, as they depend on nothing."""
@@ -152,13 +156,16 @@ class Exchange:
         portions: Sequence[tasks.Portion],
         residuals: Sequence[bytes],
         blinds: list[Any],
-        shares: Sequence[bytes] | None = None,
-        loss_bits: int = 0,
+        losses: Sequence[list[Any]] | None = None,
         loss_part: int = 0,
     ) -> list[float]:
-        """Of this party's columns with the residuals; with ``shares``, the host's part of the loss as the last."""
+        """Of this party's columns with the residuals.
+
+        :param losses: at the guest of one host, of each partition the encrypted part of the loss, which comes last
+        :param loss_part: what the host gave of its own part of the loss
+        """
         fraction = self._fraction(batch)
-        slots = self._slots(batch, loss=shares is not None)
+        slots = self._slots(batch, loss=losses is not None)
         limit = self._parties * self.link.share_bound << fraction
         bits = column_bits(self._largest, self._sums, batch.size, limit, self.cipher.modulus, self.cipher.factor_bits)
         partials = tasks.run(
@@ -173,13 +180,11 @@ class Exchange:
                     slots,
                     bits,
                     None if batch.key is None else (self._token, number, batch.key),
-                    None if shares is None else shares[number],
-                    loss_bits,
                 )
                 for number, portion in enumerate(portions)
             ],
         )
-        columns = list(zip(*partials, strict=True)) if partials else []
+        columns = list(zip(*partials, *(losses or []), strict=True))
         engine = self.ctx.engine
         if len(columns) <= FEW_PARTS or engine.parallelism == 1:
             parts = [self.cipher.finish(column, blind) for column, blind in zip(columns, blinds, strict=True)]
@@ -192,9 +197,9 @@ class Exchange:
         federation, arbiter = self.ctx.federation, _arbiter(self.ctx)
         federation.send(arbiter, f"{tag}/products", {"columns": slots.columns, "stride": slots.stride, "parts": parts})
         masks = self.cipher.masks(blinds, slots)
-        if shares is not None:
+        if losses is not None:
             masks[-1] -= loss_part
-            bits = np.append(bits, loss_bits)
+            bits = np.append(bits, self._loss_bits(batch, fraction))
         residue = Integer(0, self.cipher.modulus - 1)
         masked = federation.receive(arbiter, f"{tag}/decrypted", ListOf(residue, length=slots.columns))
         return from_integers(self.cipher.unmask(masked, masks), bits + fraction).tolist()
@@ -212,28 +217,22 @@ class GuestExchange(Exchange):
         blinds = self._blinds(self._slots(batch, loss=self.with_loss))
         check = self.cipher.check_vectors(batch.counts)
         received = [federation.receive(host, f"{tag}/share", check) for host in federation.hosts]
-        residuals, own_loss = self._checked_share(batch, portions, received)
+        slots = self._slots(batch, loss=True) if self.with_loss else None
+        try:
+            shared = self._share(batch, portions, [list(bodies) for bodies in zip(*received, strict=True)], slots)
+        except tasks.BodyError as error:
+            senders = " or ".join(map(str, federation.hosts))
+            raise ProtocolError(str(federation.hosts[0]), f"a share from {senders} cannot be used: {error}") from None
+        residuals = [one.body for one in shared]
         federation.send(federation.hosts, f"{tag}/residuals", residuals)
         if not self.with_loss:
             found = self._inner_products(tag, batch, portions, residuals, blinds)
             return Gradient(np.array(found) / batch.size)
-        residue = Integer(0, self.cipher.modulus - 1)
-        part = federation.receive(federation.hosts[0], f"{tag}/loss", residue)
-        bits = self._loss_bits(batch, self._fraction(batch))
-        *found, host_loss = self._inner_products(tag, batch, portions, residuals, blinds, received[0], bits, part)
+        part = federation.receive(federation.hosts[0], f"{tag}/loss", Integer(0, self.cipher.modulus - 1))
+        losses = [one.products for one in shared]
+        *found, host_loss = self._inner_products(tag, batch, portions, residuals, blinds, losses, part)
+        own_loss = sum(one.loss for one in shared)
         return Gradient(np.array(found) / batch.size, (own_loss + host_loss) / batch.size + penalty)
-
-    def _checked_share(
-        self, batch: Batch, portions: Sequence[tasks.Portion], received: Sequence[list[bytes]]
-    ) -> tuple[list[bytes], float]:
-        bodies = [list(of_hosts) for of_hosts in zip(*received, strict=True)]
-        try:
-            return self._share(batch, portions, bodies)
-        except tasks.BodyError as error:
-            hosts = self.ctx.federation.hosts
-            raise ProtocolError(
-                str(hosts[0]), f"a share from {' or '.join(map(str, hosts))} cannot be used: {error}"
-            ) from None
 
 
 class HostExchange(Exchange):
@@ -244,10 +243,10 @@ class HostExchange(Exchange):
     ) -> Gradient:
         federation = self.ctx.federation
         portions = self._portions(batch, weights)
-        shares, own_loss = self._share(batch, portions, None)
-        federation.send(federation.guest, f"{tag}/share", shares)
+        shared = self._share(batch, portions, None)
+        federation.send(federation.guest, f"{tag}/share", [one.body for one in shared])
         if self.with_loss:
-            self._send_loss(tag, batch, own_loss + batch.size * penalty)
+            self._send_loss(tag, batch, sum(one.loss for one in shared) + batch.size * penalty)
         # while the guest computes
         blinds = self._blinds(self._slots(batch))
         check = self.cipher.check_vectors(batch.counts)

@@ -92,8 +92,10 @@ class Portion:
 class ShareArgument:
     """For :func:`share`.
 
-    :param bodies: the hosts' encrypted shares, at the guest; ``None`` at a host
     :param bits: fraction bits of shares
+    :param bodies: the hosts' encrypted shares, at the guest; ``None`` at a host
+    :param slots: at the guest of one host, of all columns of the batch, the loss as the last; ``None`` without a loss
+    :param loss_bits: scale of the loss vector
     """
 
     portion: Portion
@@ -101,6 +103,22 @@ class ShareArgument:
     public: bytes
     bits: int
     bodies: Sequence[bytes] | None
+    slots: Slots | None = None
+    loss_bits: int = 0
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What :func:`share` gives.
+
+    :param body: the encrypted share (at the guest: the residuals)
+    :param loss: this party's own part of the loss, summed over rows
+    :param products: the host's part of the loss, encrypted, in the last slot; empty without a loss
+    """
+
+    body: bytes
+    loss: float
+    products: list[Any]
 
 
 @dataclass(frozen=True)
@@ -111,8 +129,6 @@ class ProductsArgument:
     :param slots: of all columns of the batch
     :param bits: scale of each column (and of the intercept's)
     :param cache_key: under which the encoded columns are kept; ``None`` not to keep them
-    :param share: at the guest, the host's encrypted share for the loss; ``None`` without a loss
-    :param loss_bits: scale of the loss vector
     """
 
     portion: Portion
@@ -122,8 +138,6 @@ class ProductsArgument:
     slots: Slots
     bits: np.ndarray
     cache_key: tuple[Any, ...] | None
-    share: bytes | None = None
-    loss_bits: int = 0
 
 
 def run(rows: Rows, function: Callable[[Block, Any], Any], arguments: Sequence[Any]) -> list[Any]:
@@ -150,44 +164,44 @@ def measure(block: Block, _: Any) -> Measured:
     )
 
 
-def share(block: Block, argument: ShareArgument) -> tuple[bytes, float] | Failed:
-    """This party's share of the residuals, encrypted (at the guest: added to the hosts'), and its own loss."""
-    portion = argument.portion
-    wx = portion.wx(block)
-    if argument.bodies is None:
-        values, loss = portion.link.host_share(wx), portion.link.host_loss(wx)
-    else:
-        y = portion.y(block)
-        values, loss = portion.link.guest_share(wx, y), portion.link.guest_loss(wx, y)
+def share(block: Block, argument: ShareArgument) -> Shared | Failed:
+    """This party's share of the residuals, encrypted (at the guest: added to the hosts'), and its own loss; at the
+    guest also the product of the host's share and the loss vector."""
+    portion, slots = argument.portion, argument.slots
+    link, wx, vector = portion.link, portion.wx(block), None
+    what = "a row's part of the residual"
     try:
-        integers = to_integers(values, argument.bits, portion.link.share_bound, "a row's part of the residual")
+        if argument.bodies is None:
+            values, loss = to_integers(link.host_share(wx), argument.bits, link.share_bound, what), link.host_loss(wx)
+        else:
+            y = portion.y(block)
+            values = to_integers(link.guest_share(wx, y), argument.bits, link.share_bound, what)
+            loss = link.guest_loss(wx, y)
+            if slots is not None:
+                vector = to_integers(link.loss_vector(wx, y), argument.loss_bits, link.vector_bound, what)
     except CryptoError as error:
         return Failed(str(error), peer=False)
     try:
-        return scheme(argument.method, argument.public).combine(argument.bodies or [], integers), loss
+        cipher = scheme(argument.method, argument.public)
+        bodies = argument.bodies or []
+        body, found = cipher.combine(bodies, values), []
+        if vector is not None and slots is not None:
+            found = cipher.products([(bodies[0], cipher.encode(vector[:, None], slots, slots.columns - 1))], slots)
+        return Shared(body, loss, found)
     except CryptoError as error:
         return Failed(str(error), peer=True)
 
 
 def products(block: Block, argument: ProductsArgument) -> list[Any] | Failed:
-    """Encrypted inner products of this party's columns with the residuals (and of the loss vector with the share)."""
-    portion, slots = argument.portion, argument.slots
+    """Encrypted inner products of this party's columns with the residuals."""
+    cipher = scheme(argument.method, argument.public)
+    columns = None if argument.cache_key is None else _cache.get(argument.cache_key)
+    if columns is None:
+        columns = cipher.encode(_integer_columns(argument.portion, block, argument.bits), argument.slots)
+        if argument.cache_key is not None:
+            _cache.put(argument.cache_key, columns, cipher.encoded_size(columns))
     try:
-        cipher = scheme(argument.method, argument.public)
-        columns = None if argument.cache_key is None else _cache.get(argument.cache_key)
-        if columns is None:
-            columns = cipher.encode(_integer_columns(portion, block, argument.bits), slots)
-            if argument.cache_key is not None:
-                _cache.put(argument.cache_key, columns, cipher.encoded_size(columns))
-        terms = [(argument.residual, columns)]
-        if argument.share is not None:
-            vector = portion.link.loss_vector(portion.wx(block), portion.y(block))
-            integers = to_integers(vector, argument.loss_bits, portion.link.vector_bound, "a row's weighted sum")
-            terms.append((argument.share, cipher.encode(integers[:, None], slots, slots.columns - 1)))
-    except CryptoError as error:
-        return Failed(str(error), peer=False)
-    try:
-        return cipher.products(terms, slots)
+        return cipher.products([(argument.residual, columns)], argument.slots)
     except CryptoError as error:
         return Failed(str(error), peer=True)
 
