@@ -14,6 +14,9 @@ from airflow_provider_fate.hooks.connections import get_connection
 from airflow_provider_fate.hooks.rabbitmq import FateRabbitMQHook
 from airflow_provider_fate.hooks.storage import local_directory
 from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.federation.messages import new_nonce
+
+__all__ = ["FateDirectoryHook", "TransportHook", "new_nonce", "transport_hook"]
 
 _EXAMPLE = """--conn-type fs --conn-extra '{"path": "/var/lib/fate-messages"}'"""
 

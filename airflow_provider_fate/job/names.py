@@ -17,6 +17,8 @@ from airflow_provider_fate.errors import ConfigError
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.#~+@-]*")
 SAFE_WORDS = "ASCII letters, digits and _ . # ~ + @ -, starting with a letter or digit, without '..'"
 MAX_LENGTH = 200
+#: of a job id: it is a part of queue names, which have 255 bytes at most
+JOB_ID_LENGTH = 128
 
 _COMPONENT = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -69,15 +71,26 @@ def check_name(value: Any, path: str) -> str:
     return text
 
 
-def safe_name(text: str) -> str:
-    """Any text as a safe name: what is not allowed becomes ``-``, with a digest so that different texts stay different.
+def check_job_id(value: Any, path: str = "job_id") -> str:
+    """A job's id, which names queues and directories.
 
-    A text that is a safe name already stays as it is. Meant for job ids made from Airflow's run ids.
+    :raises ConfigError: unless it is up to 128 characters of :data:`SAFE`
     """
-    if SAFE.fullmatch(text) and ".." not in text and len(text) <= MAX_LENGTH:
+    text = check_name(value, path)
+    if len(text) > JOB_ID_LENGTH:
+        raise ConfigError(path, f"a job id of {len(text)} characters; at most {JOB_ID_LENGTH} are allowed")
+    return text
+
+
+def job_id_of(text: str) -> str:
+    """Any text as a job id: what is not allowed becomes ``-``, with a digest so that different texts stay different.
+
+    A text that is a job id already stays as it is. Meant for ids made from Airflow's run ids.
+    """
+    if SAFE.fullmatch(text) and ".." not in text and len(text) <= JOB_ID_LENGTH:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    kept = re.sub(r"[^A-Za-z0-9_#~+@-]+", "-", text).lstrip("_#~+@-")[: MAX_LENGTH - 20].rstrip("-")
+    kept = re.sub(r"[^A-Za-z0-9_#~+@-]+", "-", text).lstrip("_#~+@-")[: JOB_ID_LENGTH - 20].rstrip("-")
     return f"{kept}-{digest}" if kept else f"n-{digest}"
 
 

@@ -24,9 +24,9 @@ class Party:
         if self.role not in ROLES:
             raise ConfigError("role", f"{self.role!r} is not a role; expected one of {', '.join(ROLES)}")
         text = str(self.party_id)
-        if not text.isalnum() or not text.isascii() or len(text) > 64:
+        if not text.isalnum() or not text.isascii() or len(text) > 32:
             raise ConfigError(
-                f"role.{self.role}", f"{text!r} is not a party id; expected up to 64 ASCII letters and digits"
+                f"role.{self.role}", f"{text!r} is not a party id; expected up to 32 ASCII letters and digits"
             )
         object.__setattr__(self, "party_id", text)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_fate.job.names import safe_name
+from airflow_provider_fate.job.names import job_id_of
 from airflow_provider_fate.job.party import Party
 
 
@@ -18,14 +18,14 @@ def default_job_id(context: Any, task: Any) -> str:
     """
     ti = context.get("ti")
     if ti is None:
-        return safe_name(f"manual-{task.task_id}")
+        return job_id_of(f"manual-{task.task_id}")
     group = getattr(task, "task_group", None)
     parts = [ti.dag_id, ti.run_id]
     if group is not None and group.group_id:
         parts.append(group.group_id)
     if ti.map_index is not None and ti.map_index >= 0:
         parts.append(str(ti.map_index))
-    return safe_name("_".join(parts))
+    return job_id_of("_".join(parts))
 
 
 def log_file(context: Any, job_id: str, party: Party) -> Path:

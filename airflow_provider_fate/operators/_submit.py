@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import tempfile
 import threading
@@ -18,7 +17,7 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_fate.errors import ConfigError, DataError, FateError
-from airflow_provider_fate.job.names import check_name
+from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.links import FateLink, PeerRunLink, SparkUILink
 from airflow_provider_fate.operators import _ship
@@ -132,10 +131,10 @@ class FateSubmitOperator(SparkSubmitOperator):
         return self.finish(context, self._result(status))
 
     def _prepare(self, context: Context) -> None:
-        from airflow_provider_fate.hooks.transport import transport_hook
+        from airflow_provider_fate.hooks.transport import new_nonce, transport_hook
 
-        self._nonce = secrets.token_hex(8)
-        self.job_id = check_name(self.job_id, "job_id") if self.job_id else default_job_id(context, self)
+        self._nonce = new_nonce()
+        self.job_id = check_job_id(self.job_id) if self.job_id else default_job_id(context, self)
         party = Party(str(self.role), str(self.party_id))
         job = self.load_job()
         self._party, self._job = job.check_party(party), job
@@ -181,7 +180,6 @@ class FateSubmitOperator(SparkSubmitOperator):
             "storage": storage_hook(self.storage_conn_id).spark_settings()["job_file_part"],
             "transport": self._transport,
             "wait_seconds": wait_seconds,
-            "export": None,
         }
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

@@ -30,7 +30,7 @@ ALLOWED = {
         "runtime.federation.checks",
         "runtime.storage.base",
     ),
-    "runtime.federation": ("errors", "job.party"),
+    "runtime.federation": ("errors", "job.names", "job.party"),
     "runtime.crypto": ("errors",),
     "runtime.storage": ("errors", "job.party", "runtime.data"),
 }

@@ -11,11 +11,12 @@ from typing import Any
 import pika
 
 from airflow_provider_fate.errors import ConfigError, TransportError
+from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.amqp import Broker
 from airflow_provider_fate.runtime.federation.config import transport_from_config
 from airflow_provider_fate.runtime.federation.directory import DirectoryTransport
-from airflow_provider_fate.runtime.federation.messages import MAX_REASON, Abort, check_job_id, pack, printable
+from airflow_provider_fate.runtime.federation.messages import MAX_REASON, Abort, pack, printable
 from airflow_provider_fate.runtime.federation.rabbitmq import RabbitMQTransport, declare, queue_name
 
 _log = logging.getLogger(__name__)

@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from airflow_provider_fate.errors import ConfigError, TransportError
+from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.base import Transport
-from airflow_provider_fate.runtime.federation.messages import check_job_id
 
 _log = logging.getLogger(__name__)
 

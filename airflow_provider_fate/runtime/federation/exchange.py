@@ -21,6 +21,7 @@ from airflow_provider_fate.errors import (
     ProtocolError,
     TransportError,
 )
+from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.base import Transport
 from airflow_provider_fate.runtime.federation.inbox import Limits
@@ -31,7 +32,6 @@ from airflow_provider_fate.runtime.federation.messages import (
     Bye,
     Data,
     Hello,
-    check_job_id,
     nonce_time,
     pack,
     printable,

@@ -16,8 +16,6 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from airflow_provider_fate.errors import ConfigError
-
 #: the version of the protocol; parties of different versions refuse each other
 PROTOCOL = 1
 #: the longest tag of a value, in characters, with the scopes in front
@@ -163,16 +161,6 @@ def nonce_time(nonce: str) -> float | None:
     match = re.fullmatch(r"([0-9]{13})-[0-9a-f]{16}", nonce)
     return int(match[1]) / 1000 if match else None
 
-
-def check_job_id(job_id: str) -> str:
-    """A job id names queues and directories. :raises ConfigError: it has other characters than these."""
-    if not isinstance(job_id, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:+@=-]{0,127}", job_id):
-        raise ConfigError(
-            "job_id",
-            f"{str(job_id)[:200]!r} cannot name queues and directories; expected up to 128 of letters, digits "
-            "and . _ : + @ = -, with a letter or digit first",
-        )
-    return job_id
 
 
 def printable(text: str, length: int = MAX_REASON) -> str:

@@ -17,10 +17,10 @@ from pika import BasicProperties, DeliveryMode
 from pika.channel import Channel
 
 from airflow_provider_fate.errors import TransportError
+from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.amqp import Broker, Link
 from airflow_provider_fate.runtime.federation.base import Transport
-from airflow_provider_fate.runtime.federation.messages import check_job_id
 
 _log = logging.getLogger(__name__)
 

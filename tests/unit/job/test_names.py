@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_fate.errors import ConfigError
-from airflow_provider_fate.job.names import MAX_LENGTH, check_component, check_name, nearest, safe_name
+from airflow_provider_fate.job.names import MAX_LENGTH, check_component, check_name, job_id_of, nearest
 
 
 @pytest.mark.parametrize(
@@ -34,16 +34,16 @@ def test_unsafe_names_are_refused(name: object) -> None:
 
 
 @given(st.text(max_size=300))
-def test_any_text_becomes_a_safe_name(text: str) -> None:
-    name = safe_name(text)
+def test_any_text_becomes_a_job_id_of(text: str) -> None:
+    name = job_id_of(text)
     assert check_name(name, "") == name
-    assert safe_name(name) == name
+    assert job_id_of(name) == name
 
 
 def test_different_texts_become_different_names() -> None:
-    assert safe_name("manual__2026-11-23T00:00:00+00:00") != safe_name("manual__2026-11-23T00-00-00+00-00")
+    assert job_id_of("manual__2026-11-23T00:00:00+00:00") != job_id_of("manual__2026-11-23T00-00-00+00-00")
     assert re.fullmatch(
-        r"manual__2026-11-23T00-00-00\+00-00-[0-9a-f]{8}", safe_name("manual__2026-11-23T00:00:00+00:00")
+        r"manual__2026-11-23T00-00-00\+00-00-[0-9a-f]{8}", job_id_of("manual__2026-11-23T00:00:00+00:00")
     )
 
 

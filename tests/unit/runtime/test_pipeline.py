@@ -34,7 +34,8 @@ def upload(storage: LocalStorage, path: Path, name: str, label: str | None = Non
         header, *lines = csv.reader(stream)
     columns = list(zip(*lines, strict=True))
     arrays = [pa.array(columns[0]), *(pa.array(np.array(column, float)) for column in columns[1:])]
-    meta = TableMeta("experiment", name, header[0], label, [(n, str(a.type)) for n, a in zip(header, arrays, strict=True)])
+    kinds = [(column, str(array.type)) for column, array in zip(header, arrays, strict=True)]
+    meta = TableMeta("experiment", name, header[0], label, kinds)
     with TableStore(storage).writer(meta) as writer:
         writer.write(pa.record_batch(arrays, header))
 
@@ -189,7 +190,8 @@ def test_a_missing_table_ends_every_party_with_its_name(parties: Parties) -> Non
 
 def test_a_failing_party_ends_the_others_with_its_reason(breast: Parties) -> None:
     job = lr_job()
-    (breast.folder / "host-10000" / "tables" / "experiment" / "breast_hetero_host" / "part-00000.parquet").write_bytes(b"x")
+    table = breast.folder / "host-10000" / "tables" / "experiment" / "breast_hetero_host"
+    (table / "part-00000.parquet").write_bytes(b"x")
     with pytest.raises(Exception) as caught:
         breast.run(job)
     assert not isinstance(caught.value, PeerFailed)
