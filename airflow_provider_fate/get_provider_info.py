@@ -118,6 +118,8 @@ _SPARK = {
         "relabeling": {"host": "Master"},
         "placeholders": {
             "host": "local[*], spark://host:7077, yarn, or k8s://https://host:port",
+            # left empty, Airflow's Test button compares its own 0 with the stored nothing and refuses to test
+            "port": "0 where the master above has its port or needs none",
             "keytab": "<base64 encoded keytab>",
         },
     },

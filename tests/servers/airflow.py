@@ -86,7 +86,7 @@ class Airflow:
             "api.base_url": self.url,
             "api.workers": 1,
             "api.secret_key": secret(),
-            "api_auth.jwt_secret": secret(),
+            "api_auth.jwt_secret": secret() * 2,
             "database.sql_alchemy_conn": self._shared_database or f"sqlite:///{self.home}/airflow.db",
             "database.load_default_connections": False,
             "dag_processor.refresh_interval": 2,

@@ -130,7 +130,7 @@ class AirflowUI:
         with self.page.expect_response(re.compile("/connections/test$"), timeout=seconds * 1000) as answer:
             button.click()
         said = answer.value.json()
-        assert answer.value.ok, f"the Test button got {answer.value.status}: {said}"
+        assert answer.value.ok, f"{answer.value.request.post_data}: {answer.value.status} {said}"
         colour = "green" if said["status"] else "red"
         expect(button.locator("svg").first).to_have_attribute("color", colour)
         notice = self.page.get_by_text("Test Connection Failed").locator("xpath=ancestor::*[@data-scope='toast'][1]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 
 import pytest
 from playwright.sync_api import expect
@@ -137,7 +138,7 @@ def test_rabbitmq_over_tls(ui, rabbitmq_node):
 
 def test_spark_saved_tested_and_edited(ui, spark_standalone):
     form = ui.new_connection("ui_spark", "fate_spark", "FATE Spark")
-    form.fill(host=spark_standalone.url)
+    form.fill(host=spark_standalone.url, port=0)
     form.fill_extra(**{"rest-port": spark_standalone.rest_port})
     form.choose("deploy-mode", "client")
     form.save()
@@ -148,11 +149,12 @@ def test_spark_saved_tested_and_edited(ui, spark_standalone):
 
     good = ui.test_connection("ui_spark")
     assert good.colour == "green", good
-    assert "4.2.0" in good.message
+    assert f"127.0.0.1:{spark_standalone.port}" in good.message
+    assert version("pyspark") in good.message
 
     form = ui.edit_connection("ui_spark")
     [closed] = free_ports(1)
-    form.fill(host=f"spark://127.0.0.1:{closed}")
+    form.fill(host="spark://127.0.0.1", port=closed)
     form.save()
     dead = ui.test_connection("ui_spark")
     assert dead.colour == "red"
