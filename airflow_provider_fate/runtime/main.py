@@ -24,7 +24,6 @@ if sys.path and os.path.dirname(os.path.abspath(__file__)) == os.path.abspath(sy
 from airflow_provider_fate.errors import ConfigError, FateError
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.federation.abort import tell_peers
 from airflow_provider_fate.runtime.federation.config import transport_from_config
 from airflow_provider_fate.runtime.federation.session import Session
 from airflow_provider_fate.runtime.progress import Progress
@@ -47,8 +46,17 @@ def main(arguments: list[str]) -> int:
     session: Session | None = None
     try:
         job = Job.from_dict(application["job"])
-        for notice in job.notices:
-            progress.say(notice)
+        version = job.model_version or application["job_id"]
+        session = stopping.session = Session(
+            transport_from_config(application["transport"]),
+            application["job_id"],
+            party,
+            job.parties,
+            nonce=application["nonce"],
+            wait_seconds=float(application["wait_seconds"]),
+            common={**job.common(), "model_version": version},
+            log=progress.say,
+        )
         spark = _Spark(progress, f"{application['job_id']} {party}")
         spark.start_early(has_rows=party.role != "arbiter")
         storage = open_storage(application["storage"])
@@ -57,24 +65,9 @@ def main(arguments: list[str]) -> int:
         from airflow_provider_fate.runtime.pipeline import Pipeline
         from airflow_provider_fate.runtime.spark_engine import SparkEngine
 
-        pipeline = Pipeline(job, application["job_id"], party, storage, SparkEngine(spark.session), progress)
-        session = Session(
-            transport_from_config(application["transport"]),
-            application["job_id"],
-            party,
-            job.parties,
-            nonce=application["nonce"],
-            wait_seconds=float(application["wait_seconds"]),
-            common={**job.common(), "model_version": pipeline.model_version},
-            log=progress.say,
-        )
-        try:
-            pipeline.prepare()
-        except FateError as error:
-            # before the parties have met, a session knows nobody whom it could tell
-            tell_peers(application["transport"], session.job_id, party, job.parties, session.nonce, str(error))
-            raise
-        stopping.session = session
+        engine = SparkEngine(spark.session)
+        pipeline = Pipeline(job, application["job_id"], version, party, storage, engine, progress)
+        pipeline.prepare()
         pipeline.run(session)
         progress.write_status(state="success", component=None)
         spark.stop()

@@ -45,6 +45,7 @@ class Pipeline:
 
     :param job: the validated job
     :param job_id: the same at every party
+    :param model_version: the version that is made, or applied
     :param party: whom this process plays
     :param storage: tables, models and the state of jobs
     :param engine: where rows are computed
@@ -52,7 +53,14 @@ class Pipeline:
     """
 
     def __init__(
-        self, job: Job, job_id: str, party: Party, storage: Storage, engine: Engine, progress: Progress
+        self,
+        job: Job,
+        job_id: str,
+        model_version: str,
+        party: Party,
+        storage: Storage,
+        engine: Engine,
+        progress: Progress,
     ) -> None:
         self.job = job
         self.job_id = job_id
@@ -62,7 +70,7 @@ class Pipeline:
         self.progress = progress
         self.tables = TableStore(storage)
         self.model_store = ModelStore(storage, party)
-        self.model_version = job.model_version or job_id
+        self.model_version = model_version
         self._stored_models: dict[str, Model] = {}
         self._inputs: dict[str, TableMeta] = {}
 

@@ -65,8 +65,9 @@ class Parties:
             lines = self.lines.setdefault(party, [])
             progress.say = lambda text, **more: lines.append(text)  # type: ignore[method-assign]
             progress.attach(self.storage(party))
-            pipeline = Pipeline(job, job_id, party, self.storage(party), LocalEngine(), progress)
-            common = {**job.common(), "model_version": pipeline.model_version}
+            version = job.model_version or job_id
+            pipeline = Pipeline(job, job_id, version, party, self.storage(party), LocalEngine(), progress)
+            common = {**job.common(), "model_version": version}
             session = Session(MemoryTransport(hub), job_id, party, job.parties, new_nonce(), wait, common)
             try:
                 pipeline.prepare()
