@@ -373,6 +373,9 @@ class FateSubmitOperator(SparkSubmitOperator):
         """
         began = time.monotonic()
         self._stopped = True
+        if self._work is not None:
+            # holds passwords, and there may be no time for it later
+            shutil.rmtree(self._work, ignore_errors=True)
         ti = (self._context or {}).get("ti")
         where = f" ({ti.dag_id}, run {ti.run_id}, task {ti.task_id})" if ti is not None else ""
         reason = f"the task of {self._party} was stopped in Airflow{where}"

@@ -41,6 +41,7 @@ class FateDeployOperator(BaseOperator):
         storage_conn_id: str = "fate_storage",
         **kwargs: Any,
     ) -> None:
+        kwargs.setdefault("multiple_outputs", True)
         super().__init__(**kwargs)
         self.model_id = model_id
         self.model_version = model_version

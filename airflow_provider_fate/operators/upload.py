@@ -81,6 +81,7 @@ class FateUploadOperator(BaseOperator):
         drop: bool | None = None,
         **kwargs: Any,
     ) -> None:
+        kwargs.setdefault("multiple_outputs", True)
         super().__init__(**kwargs)
         self.source = source
         self.source_conn_id = source_conn_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ def connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         extra = {"path": str(tmp_path / directory)}
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps({"conn_type": "fs", "extra": extra}))
     monkeypatch.setenv("AIRFLOW_CONN_FATE_SPARK", json.dumps({"conn_type": "fate_spark", "host": "local[1]"}))
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path / "logs"))
     return tmp_path
 

@@ -90,8 +90,8 @@ def test_train_deploy_predict(uploaded, run_parties):
     assert tables("fate_storage").meta(result["namespace"], result["name"]).kind == "prediction"
     assert len((uploaded / "out.csv").read_text().splitlines()) == 570
     assert done.results["host-10000"]["result"] is None
-    # nothing of the job file is left
-    assert not list(Path("/tmp").glob("fate-job-*/*"))
+    # nothing is left of the files with passwords
+    assert not list((uploaded / "tmp").iterdir())
 
 
 def test_a_failure_is_told_in_the_applications_words(uploaded, run_parties):
