@@ -19,7 +19,7 @@ _SHOWN_STATES = {"running", "success", "failed", "up_for_retry", "skipped"}
 _QUIET = re.compile(r"\.(host|arbiter)_")
 # what an operator says for whoever looks for a reason; the log has it
 _DETAILS = ("Spark-Submit cmd", "Spark's own output", "Spark's UI", "Job ")
-_MARKS = ("::group::", "::endgroup::", *_DETAILS[:1])
+_MARKS = ("::group::", "::endgroup::", "DAG bundles loaded", "Filling up the DagBag", "Worker startup", *_DETAILS[:1])
 
 
 class Follower:
