@@ -115,8 +115,14 @@ def wait_for_no_process(home: Path, seconds: float = 20) -> None:
         time.sleep(0.2)
 
 
-def test_demo_runs_the_five_steps(home):
-    done = make("demo", home, seconds=540)
+@pytest.fixture(scope="module")
+def demo(home: Path) -> subprocess.CompletedProcess[str]:
+    """One `make demo`, from nothing."""
+    return make("demo", home, seconds=540)
+
+
+def test_demo_runs_the_five_steps(home, demo):
+    done = demo
     assert done.returncode == 0, done.stdout + done.stderr
     said = done.stdout
     assert "Made the connections fate_spark, fate_storage, fate_transport" in said
@@ -136,13 +142,13 @@ def test_demo_runs_the_five_steps(home):
     assert processes_of(home) == []
 
 
-def test_files_that_hold_secrets_are_private(home):
+def test_files_that_hold_secrets_are_private(home, demo):
     for name in ("airflow.cfg", "passwords.json"):
         assert (home / name).stat().st_mode & 0o777 == 0o600
     assert home.stat().st_mode & 0o777 == 0o700
 
 
-def test_ui_stays_up_until_ctrl_c(home):
+def test_ui_stays_up_until_ctrl_c(home, demo):
     with started("ui", home, "Ctrl-C ends Airflow") as (process, log):
         said = log.read_text()
         assert "Making Airflow's metadata database" not in said
