@@ -25,18 +25,13 @@ class Tested:
     notice: str
 
 
-class ConnectionForm:
-    """The dialog of a new connection or of one that is edited."""
+class Form:
+    """A dialog with fields in sections that open and close."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.dialog = page.get_by_role("dialog")
         expect(self.dialog).to_be_visible()
-
-    def choose_type(self, conn_type: str, shown: str) -> None:
-        """Choose the connection type by typing, as its list is long."""
-        self.dialog.get_by_role("combobox").first.fill(conn_type)
-        self.page.get_by_role("option", name=shown, exact=True).click()
 
     def section(self, name: str) -> str:
         """Open a section of the form; its visible text."""
@@ -48,17 +43,11 @@ class ConnectionForm:
         expect(panel).to_be_visible()
         return panel.inner_text()
 
-    def fill(self, **values: Any) -> None:
-        """Fill standard fields by their names."""
-        self.section("Standard Fields")
+    def fill_in(self, section: str, **values: Any) -> None:
+        """Fill fields of a section: text, numbers, and True or False for switches."""
+        self.section(section)
         for name, value in values.items():
-            self.dialog.locator(f'[name="{name}"]').fill(str(value))
-
-    def fill_extra(self, **values: Any) -> None:
-        """Fill the fields of the connection type: text, numbers, and True or False for switches."""
-        self.section("Extra Fields")
-        for name, value in values.items():
-            field = self.dialog.locator(f'[name="element_{name}"]')
+            field = self.field(name)
             if isinstance(value, bool):
                 if field.is_checked() != value:
                     field.evaluate("box => box.click()")  # the box itself is hidden below the switch
@@ -66,22 +55,53 @@ class ConnectionForm:
                 field.fill(str(value))
                 field.blur()
 
+    def field(self, name: str) -> Locator:
+        """A field that Airflow makes from a description."""
+        return self.dialog.locator(f'[name="element_{name}"]')
+
+
+class ConnectionForm(Form):
+    """The dialog of a new connection or of one that is edited."""
+
+    def choose_type(self, conn_type: str, shown: str) -> None:
+        """Choose the connection type by typing, as its list is long."""
+        self.dialog.get_by_role("combobox").first.fill(conn_type)
+        self.page.get_by_role("option", name=shown, exact=True).click()
+
+    def fill(self, **values: Any) -> None:
+        """Fill standard fields by their names."""
+        self.section("Standard Fields")
+        for name, value in values.items():
+            self.dialog.locator(f'[name="{name}"]').fill(str(value))
+
+    def fill_extra(self, **values: Any) -> None:
+        """Fill the fields of the connection type."""
+        self.fill_in("Extra Fields", **values)
+
     def choose(self, name: str, value: str) -> None:
         """Choose in a field of the connection type that has a list."""
         self.section("Extra Fields")
-        hidden = self.dialog.locator(f'[name="element_{name}"]')
-        hidden.locator("xpath=..").get_by_role("combobox").fill(value)
+        self.field(name).locator("xpath=..").get_by_role("combobox").fill(value)
         self.page.get_by_role("option", name=value, exact=True).click()
 
     def standard(self, name: str) -> Locator:
         return self.dialog.locator(f'[name="{name}"]')
 
-    def extra(self, name: str) -> Locator:
-        return self.dialog.locator(f'[name="element_{name}"]')
-
     def save(self) -> None:
         """Save, and wait until the dialog is gone."""
         self.dialog.get_by_role("button", name="Save").click()
+        expect(self.dialog).to_be_hidden()
+
+
+class TriggerForm(Form):
+    """The dialog that starts a DAG."""
+
+    def button(self) -> Locator:
+        return self.dialog.get_by_role("button", name="Trigger", exact=True)
+
+    def start(self) -> None:
+        """Start the run, and wait until the dialog is gone."""
+        self.button().click()
         expect(self.dialog).to_be_hidden()
 
 
@@ -138,3 +158,11 @@ class AirflowUI:
             expect(notice.first).to_be_visible()
         shown = notice.first.inner_text() if notice.count() else ""
         return Tested(colour, said["message"], shown)
+
+    # -- DAGs
+
+    def trigger_form(self, dag_id: str) -> TriggerForm:
+        """Open the form that starts a DAG."""
+        self.page.goto(f"{self.server.url}/dags/{dag_id}")
+        self.page.get_by_role("button", name="Trigger").first.click()
+        return TriggerForm(self.page)

@@ -32,12 +32,12 @@ def test_form_opens_with_its_fields(ui, conn_type):
     for name, field in declared["conn-fields"].items():
         assert field["label"] in text
         assert field["description"] in text
-        expect(form.extra(name)).to_have_count(1)
+        expect(form.field(name)).to_have_count(1)
         default = field["schema"].get("default")
         if isinstance(default, bool):
-            assert form.extra(name).is_checked() is default
+            assert form.field(name).is_checked() is default
         elif default is not None:
-            assert form.extra(name).input_value() == str(default)
+            assert form.field(name).input_value() == str(default)
 
 
 def test_hdfs_saved_tested_and_edited(ui, hdfs):
@@ -65,7 +65,7 @@ def test_hdfs_saved_tested_and_edited(ui, hdfs):
     form = ui.edit_connection("ui_hdfs")
     expect(form.standard("host")).to_have_value(hdfs.host)
     form.section("Extra Fields")
-    expect(form.extra("root_path")).to_have_value("/ui-test")
+    expect(form.field("root_path")).to_have_value("/ui-test")
     [closed] = free_ports(1)
     form.fill(port=closed)
     form.save()
