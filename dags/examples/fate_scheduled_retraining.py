@@ -37,7 +37,7 @@ def uploads(suffix: str = "") -> list[FateUploadOperator]:
 with DAG(
     "fate_scheduled_retraining",
     schedule="0 3 * * *",
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
     tags=["fate"],

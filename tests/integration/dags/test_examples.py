@@ -110,6 +110,10 @@ def test_params(examples: Airflow, storage: LocalStorage) -> None:
     assert (parameters["max_iter"], parameters["learning_rate"]) == (2, 0.3)
     assert TableStore(storage).exists("chosen", "breast_hetero_guest")
     assert "--driver-memory 768m" in examples.task_log(dag, run, "train.guest_9999")
+    # the table's name was not known when the DAG was parsed; its event came all the same
+    events = examples.api("GET", "assets/events", limit=200)["asset_events"]
+    (event,) = [one for one in events if one["uri"] == "fate://table/chosen/breast_hetero_guest"]
+    assert event["extra"]["count"] == 569
 
 
 def test_tuning(examples: Airflow) -> None:
@@ -122,7 +126,12 @@ def test_tuning(examples: Airflow) -> None:
 def test_scheduled_retraining(examples: Airflow) -> None:
     dag = "fate_scheduled_retraining"
     assert examples.wait_for_dag(dag)["timetable_summary"] == "0 3 * * *"
-    run = examples.run(dag, seconds=8 * MINUTES)
+    # switched on, it makes up for the last night by itself
+    examples.api("PATCH", f"dags/{dag}", {"is_paused": False})
+    run = examples.latest_run(dag)
+    examples.wait(dag, run, 8 * MINUTES)
+    examples.api("PATCH", f"dags/{dag}", {"is_paused": True})
+    assert run.startswith("scheduled__")
     predicted = examples.xcom(dag, run, "predict.guest_9999")
     assert predicted["model_version"] == examples.xcom(dag, run, "deploy")["model_version"]
     assert len(rows_of(predicted["csv"])) == predicted["result"]["count"] == 90
