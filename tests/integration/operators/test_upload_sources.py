@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_a_query_refused(database, sql, error, words):
 
 @pytest.fixture
 def on_hdfs(hdfs, connections, monkeypatch):
-    root = hdfs.new_directory(f"/uploads-{os.getpid()}", "bank")
+    root = hdfs.new_directory(f"/uploads-{secrets.token_hex(4)}", "bank")
     host, _, port = hdfs.web_url.removeprefix("http://").partition(":")
     extra = {"hdfs_url": hdfs.url, "root_path": root}
     monkeypatch.setenv(
