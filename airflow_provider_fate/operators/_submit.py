@@ -180,6 +180,7 @@ class FateSubmitOperator(SparkSubmitOperator):
             "storage": storage_hook(self.storage_conn_id).spark_settings()["job_file_part"],
             "transport": self._transport,
             "wait_seconds": wait_seconds,
+            "run_url": str(getattr((self._context or {}).get("ti"), "log_url", None) or ""),
         }
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

@@ -89,7 +89,10 @@ class FatePredictOperator(FateSubmitOperator):
     @staticmethod
     def _conf_of(stored: dict[str, Any]) -> dict[str, Any]:
         trained = stored["conf"]
-        return {"dsl_version": 2, "initiator": trained["initiator"], "role": trained["role"], "job_parameters": {}}
+        # the arbiter has no part in applying a model
+        role = {role: ids for role, ids in trained["role"].items() if role != "arbiter"}
+        initiator = {"role": "guest", "party_id": role["guest"][0]}
+        return {"dsl_version": 2, "initiator": initiator, "role": role, "job_parameters": {}}
 
     def finish(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
         table = self._table

@@ -66,7 +66,9 @@ def main(arguments: list[str]) -> int:
         from airflow_provider_fate.runtime.spark_engine import SparkEngine
 
         engine = SparkEngine(spark.session)
-        pipeline = Pipeline(job, application["job_id"], version, party, storage, engine, progress)
+        pipeline = Pipeline(
+            job, application["job_id"], version, party, storage, engine, progress, application.get("run_url", "")
+        )
         pipeline.prepare()
         pipeline.run(session)
         progress.write_status(state="success", component=None)

@@ -26,6 +26,7 @@ from airflow_provider_fate.runtime.storage.models import ModelStore
 from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
 
 READER = "Reader"
+MAX_URL = 2000
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Pipeline:
     :param storage: tables, models and the state of jobs
     :param engine: where rows are computed
     :param progress: what the user sees
+    :param run_url: where Airflow shows this party's task, for the other parties
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Pipeline:
         storage: Storage,
         engine: Engine,
         progress: Progress,
+        run_url: str = "",
     ) -> None:
         self.job = job
         self.job_id = job_id
@@ -68,6 +71,7 @@ class Pipeline:
         self.storage = storage
         self.engine = engine
         self.progress = progress
+        self.run_url = run_url
         self.tables = TableStore(storage)
         self.model_store = ModelStore(storage, party)
         self.model_version = model_version
@@ -94,6 +98,7 @@ class Pipeline:
             held = checkpoints.labels()
             common = session.meet(held + [name for name in self._not_mine() if name not in held])
             try:
+                self._show_runs(session.federation().scoped("job"))
                 result = self._run_components(session.federation(), checkpoints, common)
                 self._agree_to_end(session.federation().scoped("job"))
                 self._store(result)
@@ -200,6 +205,15 @@ class Pipeline:
         if model is None:
             raise DataError(f"{self.party} has no model of {name}; did it take part when {name} was fitted?")
         return model
+
+    def _show_runs(self, federation: Federation) -> None:
+        """Tell the others where this party's task is shown, for the people who look for the reason of something."""
+        peers = [party for party in federation.parties if party != self.party]
+        federation.send(peers, "run_url", self.run_url[:MAX_URL])
+        for peer in peers:
+            url = federation.receive(peer, "run_url", checks.Text(MAX_URL))
+            if url:
+                self.progress.say(f"{peer} shows its part at {url!r}", peer_run=url)
 
     def _agree_to_end(self, federation: Federation) -> None:
         """All parties have come to the end before one stores a result."""

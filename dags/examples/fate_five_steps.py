@@ -71,7 +71,7 @@ with DAG("fate_five_steps", schedule=None, catchup=False, tags=["fate"], doc_md=
     predict = fate_predict(
         "predict",
         model_id="breast_hetero_lr",
-        parties=PARTIES,
+        parties=["guest-9999", "host-10000"],  # the arbiter has no part in it
         data=NEW_TABLES,
         export_csv=f"{RESULTS}/{{{{ run_id }}}}.csv",
     )

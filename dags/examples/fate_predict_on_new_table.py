@@ -30,7 +30,7 @@ with DAG(
     fate_predict(
         "predict",
         model_id="breast_hetero_lr",
-        parties=["guest-9999", "host-10000", "arbiter-10000"],
+        parties=["guest-9999", "host-10000"],  # the arbiter has no part in it
         data=NEW_TABLES,
         export_csv=f"{RESULTS}/new_customers.csv",
     )

@@ -286,6 +286,9 @@ class Intersection(Component):
         self, function: Callable[[np.ndarray, bytes], np.ndarray], items: np.ndarray, scalar: bytes
     ) -> np.ndarray:
         """``function(piece, scalar)`` of pieces of ``items`` wherever the engine has room, put together."""
+        if len(items) < 2 * POINTS_WORTH_A_TASK:
+            # not even asking how wide the engine is, which would start Spark
+            return _apply(function, scalar, items)
         width = self.ctx.engine.parallelism
         pieces = max(math.ceil(len(items) / POINTS_PER_TASK), min(width, len(items) // POINTS_WORTH_A_TASK), 1)
         if pieces > width:

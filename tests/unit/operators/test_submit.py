@@ -205,7 +205,7 @@ def test_a_prediction_takes_job_and_parties_from_the_model(prepared, model):
         task = prepared(FatePredictOperator, model_id="breast_hetero_lr", model_version=version, data=TABLES)
         job = task._job
         assert (job.job_type, job.model_id, job.model_version) == ("predict", "breast_hetero_lr", expected)
-        assert [str(party) for party in job.parties] == ["guest-9999", "host-10000", "arbiter-10000"]
+        assert [str(party) for party in job.parties] == ["guest-9999", "host-10000"]
         assert str(job.reader_table("reader_0", Party("guest", "9999"))) == "n/g"
 
 
