@@ -12,8 +12,8 @@ import pyarrow.csv as pa_csv
 from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.operators.sources.base import MISSING, Columns, Place, Source, wrong_rows
 from airflow_provider_fate.operators.sources.files import Files, suffix
+from airflow_provider_fate.operators.sources.pieces import in_order, whole_lines
 
-_BLOCK = 4 << 20  # bytes of text parsed at a time
 _NUMBER = re.compile(r"\s*-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*\Z", re.ASCII)
 _INTEGER = re.compile(r"\d{1,9}\Z", re.ASCII)
 _LONGEST_FIELD = 1 << 24
@@ -115,33 +115,36 @@ class TextSource(Source):
     def _file_batches(self, path: str) -> Iterator[pa.RecordBatch]:
         columns = self.columns()
         skip = self._same_header(path) if self._head else 0
-        order = list(columns.order)
+        parse_options = pa_csv.ParseOptions(delimiter=self._delimiter_of(path))
+        convert_options = pa_csv.ConvertOptions(
+            column_types=columns.schema,
+            include_columns=list(columns.order),
+            null_values=MISSING,
+            strings_can_be_null=False,
+            quoted_strings_can_be_null=True,
+        )
+
+        def parse(piece: bytes, first: bool) -> list[pa.RecordBatch]:
+            """The rows of some lines. A line is a row: line breaks in quotes are refused anyway."""
+            options = pa_csv.ReadOptions(
+                block_size=len(piece) + 1, column_names=columns.names, skip_rows=skip if first else 0, use_threads=False
+            )
+            try:
+                table = pa_csv.read_csv(pa.BufferReader(piece), options, parse_options, convert_options)
+            except pa.ArrowInvalid as error:
+                if "Empty CSV file" in str(error):
+                    return []  # blank lines only; the caller counts rows
+                raise
+            return table.to_batches()
+
         try:
             with self._files.open(path) as stream:
-                reader = pa_csv.open_csv(
-                    stream,
-                    read_options=pa_csv.ReadOptions(
-                        block_size=_BLOCK, column_names=columns.names, skip_rows=skip
-                    ),
-                    parse_options=pa_csv.ParseOptions(delimiter=self._delimiter_of(path)),
-                    convert_options=pa_csv.ConvertOptions(
-                        column_types=columns.schema,
-                        include_columns=order,
-                        null_values=MISSING,
-                        strings_can_be_null=False,
-                        quoted_strings_can_be_null=True,
-                    ),
-                )
-                for batch in reader:
-                    if batch.num_rows:
+                for batches in in_order(whole_lines(stream), parse):
+                    for batch in batches:
                         if wrong_rows(batch, columns):
                             self._explain(path, "a row is wrong")
                         yield batch
         except pa.ArrowInvalid as error:
-            if "Empty CSV file" in str(error):
-                if self._head:
-                    return  # a header without rows; the caller counts
-                raise DataError(f"{path} is empty; expected rows") from error
             self._explain(path, str(error))
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path} cannot be read: {error}") from error

@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 _GOODBYE = 3.0  # seconds for the last messages to be accepted
 _LOST = 60.0  # seconds after which a value that was sent and has not come is lost
+_AFTER_LAST_WORDS = 60.0  # seconds that a peer which ended before we began is waited for
 _STILL = 60.0  # seconds between two lines that say whom we wait for
 
 
@@ -214,6 +215,9 @@ class Session(Exchange):
             for peer in peers or self._missing():
                 # Who was silent before is given some heartbeats' time: we may have been asleep ourselves.
                 due = max(peer.heard_at + self.wait_seconds, began + (patience if self._met else self.wait_seconds))
+                if peer.last_words and peer.hello is None:
+                    # It ended before we began. If Airflow tries it again, that is soon, or after we are tried again.
+                    due = min(due, began + _AFTER_LAST_WORDS)
                 if now >= due:
                     raise timeout(peer, now - max(began - (self.wait_seconds if self._met else 0), peer.heard_at))
                 wake = min(wake, due)

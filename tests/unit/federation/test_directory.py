@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from airflow_provider_fate.errors import PeerFailed, PeerTimeout, TransportError
+from airflow_provider_fate.runtime.federation import session
 from airflow_provider_fate.runtime.federation.abort import tell_peers
 from airflow_provider_fate.runtime.federation.checks import Array
 from airflow_provider_fate.runtime.federation.directory import DirectoryTransport
@@ -227,7 +228,18 @@ def test_a_party_killed_from_outside_is_reported_at_once(tmp_path):
 
 def test_telling_nobody_who_is_there_is_no_error(tmp_path):
     tell_peers({"kind": "directory", "path": str(tmp_path)}, JOB, GUEST, ALL, "nonce", "stopped")
+    time.sleep(0.01)  # nonces tell milliseconds
     late = Player(None, HOST, transport=DirectoryTransport(tmp_path), wait=0.3)
     with pytest.raises(PeerTimeout, match="stopped"):
         late.session.meet()  # it began after that
+    late.session.abort("over")
+
+
+def test_a_peer_that_ended_before_is_not_waited_for_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "_AFTER_LAST_WORDS", 0.5)
+    tell_peers({"kind": "directory", "path": str(tmp_path)}, JOB, GUEST, ALL, "nonce", "there is no table")
+    time.sleep(0.01)
+    late = Player(None, HOST, transport=DirectoryTransport(tmp_path), wait=30)
+    with pytest.raises(PeerTimeout, match="an earlier run of it ended: there is no table"):
+        late.session.meet()
     late.session.abort("over")

@@ -16,9 +16,9 @@ EXAMPLES = Path(__file__).parents[3] / "dags" / "examples"
 FILES = sorted(EXAMPLES.glob("*.py"))
 TASKS = {
     "fate_toy_example": 2,
-    "fate_five_steps": 16,
-    "fate_scheduled_retraining": 11,
-    "fate_predict_on_new_table": 3,
+    "fate_five_steps": 15,
+    "fate_scheduled_retraining": 10,
+    "fate_predict_on_new_table": 2,
     "fate_tuning": 8,
     "fate_params": 6,
 }
