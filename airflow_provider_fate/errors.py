@@ -6,6 +6,9 @@ from __future__ import annotations
 class FateError(Exception):
     """Base of every error that this package raises on purpose."""
 
+    #: what the other parties are told: messages name tables, columns, servers and rows, which are this party's own
+    for_peers = "something went wrong there"
+
 
 class ConfigError(FateError):
     """A job conf, DSL, parameter, connection or argument is wrong.
@@ -13,6 +16,8 @@ class ConfigError(FateError):
     :param path: where it stands, e.g. ``component_parameters.common.hetero_lr_0.penalty``
     :param problem: what is wrong and what was expected
     """
+
+    for_peers = "its job conf or a connection is wrong"
 
     def __init__(self, path: str, problem: str) -> None:
         self.path = path
@@ -23,13 +28,19 @@ class ConfigError(FateError):
 class DataError(FateError):
     """The content of a table or file is not what it should be."""
 
+    for_peers = "its rows are not what the job expects"
+
 
 class StorageError(FateError):
     """A table, model or file cannot be read or written."""
 
+    for_peers = "a table, model or file cannot be read or written there"
+
 
 class TransportError(FateError):
     """Messages cannot be sent or received: broker unreachable, refused, misconfigured."""
+
+    for_peers = "it cannot send or receive messages"
 
 
 class PeerError(FateError):
@@ -61,3 +72,16 @@ class ProtocolError(PeerError):
 
 class CryptoError(FateError):
     """A value cannot be encrypted, decrypted or encoded soundly."""
+
+    for_peers = "a value cannot be encrypted or decrypted there"
+
+
+def reason_for_peers(error: BaseException) -> str:
+    """One sentence about an error that says nothing of this party's tables, columns, servers or rows."""
+    if isinstance(error, PeerError):
+        return str(error)  # of the peers and the protocol only
+    if isinstance(error, FateError):
+        return f"{error.for_peers}; its log says more"
+    if isinstance(error, KeyboardInterrupt):
+        return str(error) or "it was stopped"
+    return "an error that was not expected; its log says more"

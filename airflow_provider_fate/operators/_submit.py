@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_provider_fate.errors import ConfigError, DataError, FateError
+from airflow_provider_fate.errors import ConfigError, DataError, FateError, reason_for_peers
 from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.links import FateLink, PeerRunLink, SparkUILink
@@ -120,7 +120,7 @@ class FateSubmitOperator(SparkSubmitOperator):
             try:
                 self._prepare(context)
             except FateError as error:
-                self._tell_peers(f"{self._party} could not begin: {error}")
+                self._tell_peers(f"{self._party} could not begin: {reason_for_peers(error)}")
                 if isinstance(error, (ConfigError, DataError)):
                     # nothing was submitted, and the next try would fail the same way
                     raise AirflowFailException(str(error)) from error

@@ -22,7 +22,8 @@ DEPLOYED = "deployed"
 class FatePredictOperator(FateSubmitOperator):
     """Run one party's part of a prediction as one Spark application.
 
-    The components, their parameters and the parties are those of the training, as they are kept with the model.
+    The components, their parameters, guest and hosts are those of the training, as they are kept with the model; the
+    arbiter has no part in it.
     The party with the label, as a rule the guest, gets a result table: ``id``, ``label`` (where known),
     ``predict_result``, ``predict_score``, ``predict_detail``, ``type``.
 
@@ -35,7 +36,7 @@ class FatePredictOperator(FateSubmitOperator):
     :param job: a predict conf of FATE's, where more is to be said than model and data: a dict with ``conf`` and
         perhaps ``dsl``, or the name of a ``.json`` file (templated)
     :param export_csv: a file on the worker that the result is written to as well (templated)
-    :param role: ``guest``, ``host`` or ``arbiter`` (templated)
+    :param role: ``guest`` or ``host`` (templated)
     :param party_id: FATE's party id (templated)
     :param job_id: as in :class:`~airflow_provider_fate.operators.train.FateTrainOperator`, which has ``spark_run``,
         ``spark_conn_id``, ``storage_conn_id``, ``transport_conn_id``, ``wait_timeout``, ``archives`` and ``python``
@@ -68,6 +69,8 @@ class FatePredictOperator(FateSubmitOperator):
         from airflow_provider_fate.hooks.stores import models
         from airflow_provider_fate.job.conf import Job
 
+        if self.role == "arbiter":
+            raise ConfigError("role", "the arbiter has no part in a prediction; leave its task out")
         model_id = check_name(self.model_id, "model_id")
         store = models(self.storage_conn_id, Party(str(self.role), str(self.party_id)))
         version = str(self.model_version or DEPLOYED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, BaseOperator
 
 from airflow_provider_fate.errors import ConfigError, DataError
+from airflow_provider_fate.job.names import check_name
 from airflow_provider_fate.operators.assets import TABLES, emit, outlet, table_asset
 from airflow_provider_fate.operators.upload_conf import boolean, count, from_upload_conf
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_fate.operators.sources import Source
-
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.#-]{0,254}\Z", re.ASCII)
 
 
 class FateUploadOperator(BaseOperator):
@@ -169,11 +167,7 @@ class FateUploadOperator(BaseOperator):
         if (self.sql is None) != (self.sql_conn_id is None):
             raise ConfigError("sql_conn_id", "sql and sql_conn_id go together")
         for key in ("namespace", "name"):
-            value = options.get(key)
-            if not isinstance(value, str) or not _NAME.match(value):
-                raise ConfigError(
-                    key, f"{value!r} is not a table's {key}; expected letters, digits and _ . # -, no . or - first"
-                )
+            options[key] = check_name(options.get(key), key)
         for key in ("head", "drop"):
             options[key] = boolean(key, options[key])
         options["partition"] = count("partition", options["partition"])

@@ -50,7 +50,7 @@ class CheckpointStore:
         return found
 
     def save(self, component: str, outputs: Outputs, engine: Any) -> None:
-        """Keep what a finished component gave; its steps are no longer needed."""
+        """Keep what a finished component gave."""
         directory = f"{self.directory}/{component}"
         described: dict[str, Any] = {"metrics": outputs.metrics, "summary": outputs.summary, "data": {}}
         for name, rows in outputs.data.items():
@@ -60,9 +60,8 @@ class CheckpointStore:
         described["model"] = outputs.model is not None
         if outputs.model is not None:
             save_component(self.storage, directory, "model", outputs.model)
+        # the steps stay: a peer may not be as far, and then all go on from one of them
         self.storage.write_json(f"{directory}/outputs.json", described)
-        for step in _steps(self.storage.list(directory)):
-            self.storage.delete(f"{directory}/{_file(step)}")
 
     def load(self, component: str, engine: Any) -> Outputs:
         """What :meth:`save` kept, in the same partitions and order."""

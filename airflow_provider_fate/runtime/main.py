@@ -21,7 +21,7 @@ if sys.path and os.path.dirname(os.path.abspath(__file__)) == os.path.abspath(sy
     # this folder's module names are not meant to be importable by themselves
     del sys.path[0]
 
-from airflow_provider_fate.errors import ConfigError, FateError
+from airflow_provider_fate.errors import ConfigError, FateError, reason_for_peers
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.config import transport_from_config
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
         from airflow_provider_fate.runtime.pipeline import Pipeline
         from airflow_provider_fate.runtime.spark_engine import SparkEngine
 
-        engine = SparkEngine(spark.session)
+        engine = SparkEngine(lambda: spark.with_executors(float(application["wait_seconds"])))
         pipeline = Pipeline(
             job, application["job_id"], version, party, storage, engine, progress, application.get("run_url", "")
         )
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
         message = str(error) if isinstance(error, FateError) else f"{type(error).__name__}: {error}"
         traceback.print_exc()
         if session is not None:
-            session.abort(message)
+            session.abort(reason_for_peers(error))
         progress.say(f"failed: {message}", error=message, kind=type(error).__name__)
         with contextlib.suppress(Exception):
             progress.write_status(state="failed", error={"type": type(error).__name__, "message": message})
@@ -127,6 +127,7 @@ class _Spark:
         self._name = name
         self._lock = threading.Lock()
         self._session: Any = None
+        self._ready = False
 
     def start_early(self, *, has_rows: bool) -> None:
         """On a cluster, ask for executors while the parties still meet.
@@ -150,13 +151,43 @@ class _Spark:
             if self._session is None:
                 from pyspark.sql import SparkSession
 
-                self._session = SparkSession.builder.appName(self._name).getOrCreate()
+                # two columns that differ in case only are two columns
+                builder = SparkSession.builder.appName(self._name).config("spark.sql.caseSensitive", "true")
+                self._session = builder.getOrCreate()
                 self._session.sparkContext.setLogLevel("WARN")
                 url = self._session.sparkContext.uiWebUrl
                 if url:
                     self._progress.status["spark_ui"] = url
                     self._progress.say(f"Spark's UI of this application: {url}", spark_ui=url)
             return self._session
+
+    def with_executors(self, wait_seconds: float) -> Any:
+        """The session, once it has an executor: Spark itself would wait for one without end and without a word.
+
+        :raises FateError: none has come
+        """
+        session = self.session()
+        with self._lock:
+            context = session.sparkContext
+            dynamic = context.getConf().get("spark.dynamicAllocation.enabled", "false") == "true"
+            if self._ready or dynamic or context.master.startswith("local"):
+                return session
+            deadline = time.monotonic() + wait_seconds
+            told = False
+            # the driver itself is one of those with a block manager
+            while context._jsc.sc().getExecutorMemoryStatus().size() < 2:
+                if time.monotonic() > deadline:
+                    raise FateError(
+                        f"Spark gave this application no executor within {wait_seconds:.0f} s (master "
+                        f"{context.master}). Does another application, perhaps another party of this job, hold all "
+                        "cores or memory? On a standalone master set total-executor-cores in spark_run"
+                    )
+                if not told and time.monotonic() > deadline - wait_seconds + 10:
+                    self._progress.say("waiting for an executor of Spark")
+                    told = True
+                time.sleep(0.1)
+            self._ready = True
+        return session
 
     def stop(self) -> None:
         if self._session is not None:

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_fate.errors import DataError, PeerRestarted
+from airflow_provider_fate.errors import DataError, FateError, PeerRestarted
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.dsl import MODEL_INPUTS, ComponentSpec
 from airflow_provider_fate.job.party import Party
@@ -27,6 +27,8 @@ from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
 
 READER = "Reader"
 MAX_URL = 2000
+#: a peer that comes back more often keeps the others from their work
+MOST_MEETINGS = 100
 
 
 @dataclass
@@ -94,7 +96,7 @@ class Pipeline:
     def run(self, session: Session) -> None:
         """Meet the other parties and run the job, again from the last common checkpoint when one comes back."""
         checkpoints = CheckpointStore(self.storage, f"{self.progress.directory}/checkpoints/{self._state_key()}")
-        while True:
+        for _ in range(MOST_MEETINGS):
             held = checkpoints.labels()
             common = session.meet(held + [name for name in self._not_mine() if name not in held])
             try:
@@ -106,6 +108,8 @@ class Pipeline:
                 break
             except PeerRestarted:  # the session has said who
                 continue
+        else:
+            raise FateError(f"the parties met {MOST_MEETINGS} times and never came to the end")
         checkpoints.clear()
         self.storage.delete(f"{self.progress.directory}/checkpoints")
         for outputs in result.outputs.values():

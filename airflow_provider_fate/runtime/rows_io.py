@@ -94,7 +94,7 @@ def write_rows(tables: TableStore, rows: Rows, meta: TableMeta, engine: SparkEng
         meta.partitions = rows.partitions
         hashes = rows.map(lambda block, _: _block_hash(block))
         meta.digest = hashlib.sha256(b"".join(hashes)).hexdigest()
-        tables.commit(meta, temporary)
+        tables.commit(meta, temporary, drop=True)
     except BaseException:
         tables.storage.delete(temporary)
         raise

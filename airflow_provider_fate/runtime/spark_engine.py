@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -195,4 +196,6 @@ def _size(value: Any) -> int:
         return sum(map(_size, value))
     if isinstance(value, dict):
         return sum(map(_size, value.values()))
+    if dataclasses.is_dataclass(value):
+        return sum(_size(getattr(value, field.name)) for field in dataclasses.fields(value))
     return 8

@@ -164,7 +164,7 @@ class CallbackParam(Parameters):
     save_freq: Positive = Field(
         default=1,
         description="Iterations between checkpoints.",
-        json_schema_extra=ignored("checkpoints are kept by time, every few seconds"),
+        json_schema_extra=ignored("checkpoints are kept after every fifth iteration"),
     )
 
     @field_validator("metrics", mode="after")

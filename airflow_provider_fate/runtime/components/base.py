@@ -22,8 +22,8 @@ class Checkpoint(ABC):
     step: int | None
 
     def save(self, step: int, arrays: dict[str, np.ndarray], meta: dict[str, Any] | None = None) -> None:
-        """Keep ``arrays`` (and JSON-able ``meta``) as the state after ``step``; cheap enough to call each iteration,
-        as it is written at most every few seconds, at steps that follow from the step number alone."""
+        """Keep ``arrays`` (and JSON-able ``meta``) as the state after ``step``; called after each one, and written
+        after every fifth, so after the same ones at every party."""
         raise NotImplementedError
 
     def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -190,7 +190,7 @@ class Intersection(Component):
             DictOf(
                 {
                     "count": Integer(0, limit),
-                    "counts": Array("int64", (None,), max_items=max(limit, 1)),
+                    "counts": Array("int64", (None,), max_items=max(self._partitions(limit), 1)),
                     "check": Bytes(length=32),
                 }
             ),
@@ -207,7 +207,9 @@ class Intersection(Component):
             lambda n: Array("int64", (n,)),
             np.empty(0, np.int64),
         )
-        if len(positions) and (positions[0] < 0 or positions[-1] >= len(digests) or (np.diff(positions) <= 0).any()):
+        if len(positions) and (
+            positions.min() < 0 or positions.max() >= len(digests) or (positions[1:] <= positions[:-1]).any()
+        ):
             raise ProtocolError(str(guest), f"{guest} sent positions that are not ascending places in the rows sent")
         mine_in_common = order[positions]
         mine_in_common = mine_in_common[id_digests.order_of(digests[mine_in_common])]

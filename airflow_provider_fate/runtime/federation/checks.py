@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+#: the largest float
+MOST = sys.float_info.max
 
 #: raises ValueError with a sentence that says what is wrong
 Check = Callable[[Any], None]
@@ -83,7 +87,8 @@ class Number:
     def __call__(self, value: Any) -> None:
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise ValueError(f"expected a number, got {type(value).__name__}")
-        if not math.isfinite(value) or not self.minimum <= value <= self.maximum:
+        # a huge int is finite, but no float
+        if abs(value) > MOST or not math.isfinite(value) or not self.minimum <= value <= self.maximum:
             raise ValueError(f"expected a finite number in [{self.minimum}, {self.maximum}]")
 
 

@@ -23,8 +23,8 @@ from msgspec.msgpack import Decoder, Encoder, Ext
 
 #: how deeply lists and dicts may be nested
 MAX_DEPTH = 32
-#: the largest MessagePack structure, without the buffers, in bytes; its objects may take some ten times that in memory
-MAX_STRUCTURE = 128 << 20
+#: the largest MessagePack structure, without the buffers, in bytes; its objects may take some 80 times that in memory
+MAX_STRUCTURE = 8 << 20
 #: bytes of at least this length are kept out of the structure
 LARGE_BYTES = 4096
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import IO, Any
 
@@ -67,6 +67,15 @@ class Storage(ABC):
         self.delete(target)
         self.rename(source, target)
 
+    def replace_directory(self, source: str, target: str) -> None:
+        """Move a directory to where another one may be, which is deleted only after that."""
+        parent, _, name = target.rpartition("/")
+        aside = f"{parent}/.{name}.{secrets.token_hex(6)}.old"
+        if self.exists(target):
+            self.rename(target, aside)
+        self.rename(source, target)
+        self.delete(aside)
+
     def read_json(self, path: str) -> Any:
         content = self.read_bytes(path)
         try:
@@ -76,8 +85,3 @@ class Storage(ABC):
 
     def write_json(self, path: str, value: Any) -> None:
         self.write_bytes(path, json.dumps(value, indent=1, sort_keys=True, default=str).encode())
-
-    def walk(self, path: str) -> Iterator[str]:
-        """Paths of all files below the directory ``path``; subclasses may be faster."""
-        for name in self.list(path):
-            yield f"{path}/{name}"

@@ -14,7 +14,7 @@ from airflow_provider_fate.runtime.storage.base import Storage
 
 
 class LocalStorage(Storage):
-    """Files below a local directory, which is made when something is written.
+    """Files below a local directory, which is made when something is written, readable for its owner alone.
 
     :param root: an absolute path
     """
@@ -37,6 +37,10 @@ class LocalStorage(Storage):
             yield
         except OSError as error:
             raise StorageError(f"cannot {action} {self._path(path)}: {error.strerror or error}") from error
+
+    def spark_path(self, path: str) -> str:
+        # not the URL: Hadoop takes the text as it stands, and would look for a directory named my%20data
+        return f"file://{self._path(path)}"
 
     def exists(self, path: str) -> bool:
         return self._path(path).exists()
@@ -63,8 +67,8 @@ class LocalStorage(Storage):
     def open_write(self, path: str) -> Iterator[IO[bytes]]:
         target = self._path(path)
         with self._named_errors(path, "write"):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            stream = target.open("wb")
+            _private_directory(target.parent)
+            stream = open(target, "wb", opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115
         with stream:
             yield stream
 
@@ -73,7 +77,7 @@ class LocalStorage(Storage):
             to = self._path(target)
             if to.exists():
                 raise StorageError(f"{to} exists already")
-            to.parent.mkdir(parents=True, exist_ok=True)
+            _private_directory(to.parent)
             self._path(source).rename(to)
 
     def replace(self, source: str, target: str) -> None:
@@ -88,3 +92,10 @@ class LocalStorage(Storage):
                 shutil.rmtree(target)
             else:
                 target.unlink(missing_ok=True)
+
+
+def _private_directory(path: Path) -> None:
+    """Make a directory and its parents, for this account alone."""
+    for parent in (*reversed(path.parents), path):
+        if not parent.exists():
+            parent.mkdir(mode=0o700, exist_ok=True)

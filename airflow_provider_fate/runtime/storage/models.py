@@ -62,8 +62,7 @@ class ModelStore:
                     "job": job,
                 },
             )
-            self.storage.delete(final)
-            self.storage.rename(temporary, final)
+            self.storage.replace_directory(temporary, final)
         except BaseException:
             self.storage.delete(temporary)
             raise

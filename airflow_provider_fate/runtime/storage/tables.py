@@ -200,21 +200,26 @@ class TableStore:
         try:
             yield writer
             writer.finish()
-            self.commit(meta, temporary)
+            self.commit(meta, temporary, drop=drop)
         except BaseException:
             writer.abandon()
             self.storage.delete(temporary)
             raise
 
-    def commit(self, meta: TableMeta, directory: str) -> None:
-        """Make the files in ``directory`` the table: moved in one step, described last."""
+    def commit(self, meta: TableMeta, directory: str, *, drop: bool) -> None:
+        """Make the files in ``directory`` the table: described last, then moved in one step.
+
+        :param drop: whether a table of this name is replaced; if not, moving fails where one has come meanwhile
+        """
         meta.created = datetime.now(UTC).isoformat(timespec="seconds")
         final = self.directory(meta.namespace, meta.name)
         if not self.storage.exists(directory):
             raise StorageError(f"table {meta.namespace}/{meta.name} has no rows to write")
         self.storage.write_json(f"{directory}/{META}", asdict(meta))
-        self.storage.delete(final)
-        self.storage.rename(directory, final)
+        if drop:
+            self.storage.replace_directory(directory, final)
+        else:
+            self.storage.rename(directory, final)
 
     def delete(self, namespace: str, name: str) -> None:
         self.storage.delete(self.directory(namespace, name))

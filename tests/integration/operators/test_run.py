@@ -83,7 +83,8 @@ def test_train_deploy_predict(uploaded, run_parties):
         task_id="d", model_id="breast_hetero_lr", model_version="job", parties=list(PARTIES)
     ).execute({})
     export = str(uploaded / "out.csv")
-    done = run_parties(tasks(FatePredictOperator, model_id="breast_hetero_lr", job_id="predict", export_csv=export))
+    arguments = {"model_id": "breast_hetero_lr", "job_id": "predict", "export_csv": export}
+    done = run_parties(tasks(FatePredictOperator, PARTIES[:2], **arguments))
     assert not done.errors, done.errors
     result = done.results["guest-9999"]["result"]
     assert result["count"] == 569
@@ -106,7 +107,8 @@ def test_a_failure_is_told_in_the_applications_words(uploaded, run_parties):
     assert "Traceback" not in host
     for party in ("guest-9999", "arbiter-10000"):
         assert isinstance(done.errors[party], AirflowException)
-        assert "host-10000" in str(done.errors[party]) and "hosst" in str(done.errors[party])
+        assert "host-10000 ended: a table, model or file cannot be read or written there" in str(done.errors[party])
+        assert "hosst" not in str(done.errors[party])  # the name of its table is its own
 
 
 def test_a_conf_that_is_wrong_at_one_party_ends_the_others(uploaded, run_parties):
@@ -123,7 +125,8 @@ def test_a_conf_that_is_wrong_at_one_party_ends_the_others(uploaded, run_parties
     host = run_parties({"host-10000": own["host-10000"]})
     assert isinstance(host.errors["host-10000"], AirflowFailException)
     guest.wait(60)
-    assert "did you mean executor-memory" in str(guest.errors["guest-9999"])
+    assert "did you mean executor-memory" in str(host.errors["host-10000"])
+    assert "host-10000 could not begin: its job conf or a connection is wrong" in str(guest.errors["guest-9999"])
 
 
 def test_stopping_one_party(uploaded, run_parties):

@@ -16,11 +16,11 @@ from airflow_provider_fate.runtime.components.base import Outputs
 from airflow_provider_fate.runtime.data import Block, Engine, Model, Schema, even_counts
 from airflow_provider_fate.runtime.local_engine import LocalEngine
 from airflow_provider_fate.runtime.rows_io import DRIVER_CELLS, read_rows, write_rows
-from airflow_provider_fate.runtime.spark_engine import SparkEngine, SparkRows
+from airflow_provider_fate.runtime.spark_engine import SMALL_ARGUMENTS, SparkEngine, SparkRows
 from airflow_provider_fate.runtime.storage.local import LocalStorage
 from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
 
-SCHEMA = Schema("id", ("x0", "a.b c"), "y")
+SCHEMA = Schema("id", ("x0", "X0 a.b"), "y")
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,7 @@ def spark_engine() -> Iterator[SparkEngine]:
         SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
         .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.sql.caseSensitive", "true")
         .getOrCreate()
     )
     yield SparkEngine(lambda: session)
@@ -57,6 +58,14 @@ def test_map_gives_each_partition_its_argument(engine: Engine) -> None:
     assert rows.map(lambda block, argument: (len(block), argument), ["a", "b", "c"]) == [(3, "a"), (4, "b"), (5, "c")]
     large = [np.full(200_000, float(part)) for part in range(3)]
     assert rows.map(lambda block, argument: float(argument.sum() * len(block)), large) == [0.0, 800_000.0, 2_000_000.0]
+
+
+def test_large_arguments_travel_to_their_own_task_alone(spark_engine: SparkEngine) -> None:
+    rows = spark_engine.rows(blocks(3, 4), SCHEMA)
+    bodies = [Model({"body": bytes([part]) * SMALL_ARGUMENTS}) for part in range(2)]  # a dataclass, as components use
+    assert isinstance(rows, SparkRows)
+    assert "Zipped" in rows._with(bodies, lambda block, argument: argument).toDebugString().decode()
+    assert rows.map(lambda block, argument: argument.meta["body"][0], bodies) == [0, 1]
 
 
 def test_run_keeps_order(engine: Engine) -> None:
@@ -90,7 +99,7 @@ def test_rearrange_puts_every_row_at_its_place(engine: Engine, parts: int) -> No
 
 
 def test_few_rows_are_read_in_the_driver_and_many_on_spark(spark_engine: SparkEngine, tmp_path: Path) -> None:
-    tables = TableStore(LocalStorage(tmp_path))
+    tables = TableStore(LocalStorage(tmp_path / "a folder é#%"))
     count = DRIVER_CELLS // 3 + 10
     for name, rows in (("small", 100), ("large", count)):
         write_table(tables, name, rows)

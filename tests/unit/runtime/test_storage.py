@@ -122,6 +122,21 @@ def test_damaged_description_is_named(storage: LocalStorage) -> None:
         TableStore(storage).meta("ns", "t")
 
 
+def test_files_are_the_owners_alone(storage: LocalStorage, tmp_path: Path) -> None:
+    storage.write_bytes("jobs/a/status.json", b"{}")
+    assert (tmp_path / "jobs/a/status.json").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "jobs/a").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_table_that_came_meanwhile_is_not_replaced(storage: LocalStorage) -> None:
+    tables = TableStore(storage)
+    with pytest.raises(StorageError, match="exists already"), tables.writer(meta()) as slower:
+        slower.write(batch(0, 10))
+        with tables.writer(meta()) as faster:
+            faster.write(batch(0, 3))
+    assert tables.meta("ns", "t").count == 3
+
+
 GUEST = Party("guest", "9999")
 
 

@@ -290,6 +290,8 @@ def serve(ctx: Context, key: SecretKey, tag: str, with_loss: bool) -> None:
         except CryptoError as error:
             raise ProtocolError(str(party), f"products from {party} cannot be decrypted: {error}") from None
         if with_loss and party.role == "guest":
+            if not numbers:
+                raise ProtocolError(str(party), f"{party} sent no product for the loss")
             numbers[-1] = (numbers[-1] - share) % cipher.modulus
         federation.send(party, f"{tag}/decrypted", numbers)
 

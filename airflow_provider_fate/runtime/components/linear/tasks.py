@@ -24,7 +24,7 @@ from airflow_provider_fate.runtime.crypto.scheme import Slots, scheme
 from airflow_provider_fate.runtime.data import Block, Rows
 
 #: bytes of encoded columns that one process keeps
-CACHE_BYTES = 512 << 20
+CACHE_BYTES = 256 << 20
 
 
 class BodyError(CryptoError):
