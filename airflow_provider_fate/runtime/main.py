@@ -70,6 +70,7 @@ def main(arguments: list[str]) -> int:
             job, application["job_id"], version, party, storage, engine, progress, application.get("run_url", "")
         )
         pipeline.prepare()
+        spark.await_started(float(application["wait_seconds"]))
         pipeline.run(session)
         progress.write_status(state="success", component=None)
         spark.stop()
@@ -128,6 +129,7 @@ class _Spark:
         self._lock = threading.Lock()
         self._session: Any = None
         self._ready = False
+        self._wanted = False
 
     def start_early(self, *, has_rows: bool) -> None:
         """On a cluster, ask for executors while the parties still meet.
@@ -139,7 +141,8 @@ class _Spark:
 
         conf = SparkConf()
         distributed = not conf.get("spark.master", "local").startswith("local")
-        if conf.get("spark.submit.deployMode", "client") == "cluster" or (distributed and has_rows):
+        self._wanted = distributed and has_rows
+        if self._wanted or conf.get("spark.submit.deployMode", "client") == "cluster":
             threading.Thread(target=self._start_quietly, name="spark-start", daemon=True).start()
 
     def _start_quietly(self) -> None:
@@ -160,6 +163,12 @@ class _Spark:
                     self._progress.status["spark_ui"] = url
                     self._progress.say(f"Spark's UI of this application: {url}", spark_ui=url)
             return self._session
+
+    def await_started(self, wait_seconds: float) -> None:
+        """Where :meth:`start_early` asked for executors, wait for one: a cluster that cannot be reached, or is full, is
+        an error also for a job with so few rows that the driver computes them."""
+        if self._wanted:
+            self.with_executors(wait_seconds)
 
     def with_executors(self, wait_seconds: float) -> Any:
         """The session, once it has an executor: Spark itself would wait for one without end and without a word.
