@@ -137,8 +137,9 @@ class _Spark:
         A local master has none to wait for, and few rows are computed without it. In cluster deploy mode a context
         is needed in any case: the application master gives up on an application that starts none.
         """
-        from pyspark import SparkConf
+        from pyspark import SparkConf, SparkContext
 
+        SparkContext._ensure_initialized()  # without its JVM, a conf knows nothing of spark-submit's flags
         conf = SparkConf()
         distributed = not conf.get("spark.master", "local").startswith("local")
         self._wanted = distributed and has_rows
