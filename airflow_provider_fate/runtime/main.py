@@ -79,6 +79,8 @@ def main(arguments: list[str]) -> int:
         message = str(error) if isinstance(error, FateError) else f"{type(error).__name__}: {error}"
         traceback.print_exc()
         if session is not None:
+            if isinstance(error, KeyboardInterrupt):
+                time.sleep(0.7)  # whoever stopped it tells the peers why; this says less, and is to come second
             session.abort(reason_for_peers(error))
         progress.say(f"failed: {message}", error=message, kind=type(error).__name__)
         with contextlib.suppress(Exception):

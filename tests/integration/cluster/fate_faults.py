@@ -14,8 +14,8 @@ HERE = Path(__file__).parent
 NAMESPACE = "fate_faults"
 JOB = json.loads((HERE / "fate_jobs" / "hetero_lr.json").read_text())
 # on the executors, where each iteration takes a second or so
-JOB["conf"]["job_parameters"]["common"] |= {"computing_partitions": 4, "model_id": "disturbed"}
-JOB["conf"]["component_parameters"]["common"]["hetero_lr_0"] |= {"max_iter": 12, "tol": 1e-9, "batch_size": -1}
+JOB["conf"]["job_parameters"]["common"] |= {"computing_partitions": 2, "model_id": "disturbed"}
+JOB["conf"]["component_parameters"]["common"]["hetero_lr_0"] |= {"max_iter": 8, "tol": 1e-9, "batch_size": -1}
 TABLES = {role: {"namespace": NAMESPACE, "name": f"breast_hetero_{role}"} for role in ("guest", "host")}
 
 with DAG("fate_faults_upload", schedule=None):

@@ -71,18 +71,18 @@ def models(cluster: Cluster, run: str) -> dict[str, Any]:
 
 def test_a_killed_executor_changes_nothing(cluster: Cluster, undisturbed: dict[str, Any]) -> None:
     run = cluster.airflow.trigger("fate_faults")
-    cluster.wait_for_log("fate_faults", run, "train.guest_9999", "iteration 3 of 12")
+    cluster.wait_for_log("fate_faults", run, "train.guest_9999", "iteration 3 of 8")
     assert cluster.spark.executors()
     cluster.spark.kill_executor()
     cluster.airflow.wait("fate_faults", run, 6 * MINUTES)
     assert models(cluster, run) == undisturbed
-    assert "iteration 12 of 12" in cluster.airflow.task_log("fate_faults", run, "train.guest_9999")
+    assert "iteration 8 of 8" in cluster.airflow.task_log("fate_faults", run, "train.guest_9999")
 
 
 @pytest.mark.parametrize("crash", [False, True], ids=["stopped", "killed"])
 def test_a_restarted_broker_changes_nothing(cluster: Cluster, undisturbed: dict[str, Any], crash: bool) -> None:
     run = cluster.airflow.trigger("fate_faults")
-    cluster.wait_for_log("fate_faults", run, "train.guest_9999", "iteration 3 of 12")
+    cluster.wait_for_log("fate_faults", run, "train.guest_9999", "iteration 3 of 8")
     cluster.rabbitmq.restart(crash=crash)
     cluster.airflow.wait("fate_faults", run, 6 * MINUTES)
     assert models(cluster, run) == undisturbed
@@ -104,7 +104,7 @@ def test_a_task_marked_failed_ends_its_application_and_its_peers(
     cluster: Cluster, undisturbed: dict[str, Any]
 ) -> None:
     run = cluster.airflow.trigger("fate_faults")
-    cluster.wait_for_log("fate_faults", run, "train.guest_9999", "iteration 2 of 12")
+    cluster.wait_for_log("fate_faults", run, "train.guest_9999", "iteration 2 of 8")
     marked = time.monotonic()
     cluster.airflow.set_task_state("fate_faults", run, "train.host_10000", "failed")
     cluster.airflow.wait("fate_faults", run, MINUTES, expect="failed")
