@@ -121,7 +121,10 @@ def test_a_kill_leaves_no_process(hook, application):
     took = time.monotonic() - begin
     thread.join(10)
     assert took < 4 and not thread.is_alive()
-    assert of_session(session) == []
+    deadline = time.monotonic() + 5  # who is killed is gone a moment later
+    while left := of_session(session):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
     assert len(failures) == 1 and (failures[0].code < 0 or failures[0].code > 128)
 
 

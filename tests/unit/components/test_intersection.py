@@ -230,6 +230,8 @@ def _hostile(change: str):
         federation.send(HOST, "guest.points.0", points)
         result = {"count": 2, "counts": np.array([2]), "check": bytes(32)}
         if change == "counts":
+            result["counts"] = np.array([3])
+        elif change == "more partitions than rows need":
             result["counts"] = np.array([3, -1])
         elif change == "too many":
             result["count"] = 3
@@ -248,6 +250,7 @@ def _hostile(change: str):
         ("not canonical", "not a number below"),
         ("short", "shape"),
         ("counts", "do not add up"),
+        ("more partitions than rows need", "at most 1 items"),
         ("too many", "integer in"),
         ("outside", "not ascending places"),
         ("negative", "not ascending places"),
