@@ -19,14 +19,14 @@ from urllib.parse import quote
 import requests
 
 from tests.servers.hadoop_jars import cache
-from tests.servers.process import HOST, Process, ServerError, free_ports
+from tests.servers.process import HOST, Process, Server, ServerError, free_ports
 from tests.servers.spark import spark_environment
 
 _REPOSITORY = Path(__file__).parents[2]
 _ENDED = ("success", "failed")
 
 
-class Airflow:
+class Airflow(Server):
     """One Airflow with a home directory, a metadata database and a port of its own.
 
     :param directory: its home: database, logs, DAGs
@@ -181,16 +181,6 @@ class Airflow:
     def log(self) -> str:
         """The last lines of every component's log."""
         return "\n".join(process.tail(25) for process in self._processes.values())
-
-    def __enter__(self) -> Airflow:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
 
     # -- REST API
 

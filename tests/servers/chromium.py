@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.servers.process import require
+from tests.servers.process import Server, require
 
 # A test machine has no way out: without these every start asks a dozen hosts in vain.
 _FLAGS = [
@@ -24,7 +24,7 @@ _FLAGS = [
 ]
 
 
-class Chromium:
+class Chromium(Server):
     """One browser; each test takes pages of its own."""
 
     def __init__(self) -> None:
@@ -44,16 +44,6 @@ class Chromium:
             self._browser.close()
         if self._playwright is not None:
             self._playwright.stop()
-
-    def __enter__(self) -> Chromium:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
 
     def context(self, seconds: float = 60) -> BrowserContext:
         """A profile of its own: no cookies, a desktop's size; actions wait up to *seconds*."""

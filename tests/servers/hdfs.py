@@ -13,7 +13,7 @@ import hdfs
 import requests
 
 from tests.servers.hadoop_jars import cache, hadoop_jars
-from tests.servers.process import HOST, Process, ServerError, free_ports, require
+from tests.servers.process import HOST, Process, Server, ServerError, free_ports, require
 
 _JVM = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true"]
 _MAIN = {
@@ -22,7 +22,7 @@ _MAIN = {
 }
 
 
-class HDFS:
+class HDFS(Server):
     """NameNode and DataNode on loopback ports; who starts it is the superuser.
 
     :param directory: where its data and logs go; started again there, it has its data still
@@ -174,13 +174,3 @@ class HDFS:
     def log(self) -> str:
         """The last lines of both logs."""
         return "\n".join(process.tail() for process in self._processes.values())
-
-    def __enter__(self) -> HDFS:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()

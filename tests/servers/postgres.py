@@ -13,10 +13,10 @@ from pathlib import Path
 
 import psycopg2
 
-from tests.servers.process import HOST, Process, ServerError, free_ports, require
+from tests.servers.process import HOST, Process, Server, ServerError, free_ports, require
 
 
-class PostgreSQL:
+class PostgreSQL(Server):
     """One server with an empty cluster; its data is gone after :meth:`stop`.
 
     PostgreSQL refuses to run as root: there it runs as the account postgres or nobody, with its files outside the
@@ -99,16 +99,6 @@ class PostgreSQL:
     def log(self) -> str:
         """The last lines of its log."""
         return self._process.tail() if self._process is not None else "(never started)"
-
-    def __enter__(self) -> PostgreSQL:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
 
     # -- use
 

@@ -11,8 +11,10 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Self
 
 HOST = "127.0.0.1"
 _GUARD = Path(__file__).with_name("guard.py")
@@ -63,6 +65,28 @@ def is_open(port: int, host: str = HOST) -> bool:
     with socket.socket() as client:
         client.settimeout(2)
         return client.connect_ex((host, port)) == 0
+
+
+class Server(ABC):
+    """What can be started and stopped: a context manager that stops what did not start well, too."""
+
+    @abstractmethod
+    def start(self) -> Self:
+        """Start, and wait until it serves."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it, also where it has only begun to start."""
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
 
 
 class Process:

@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 
-from tests.servers.process import HOST, Process, ServerError, free_ports, require
+from tests.servers.process import HOST, Process, Server, ServerError, free_ports, require
 
 _EXECUTOR = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
 
@@ -37,7 +37,7 @@ def spark_environment() -> dict[str, str]:
     return {"SPARK_HOME": str(spark_home()), "SPARK_LOCAL_IP": HOST, "PATH": path, "PYSPARK_PYTHON": sys.executable}
 
 
-class SparkStandalone:
+class SparkStandalone(Server):
     """A standalone master with one worker.
 
     It offers more cores than the machine may have, and gives an application few of them unless it asks for more:
@@ -129,16 +129,6 @@ class SparkStandalone:
     def log(self) -> str:
         """The last lines of both logs."""
         return "\n".join(process.tail() for process in (self._master, self._worker) if process is not None)
-
-    def __enter__(self) -> SparkStandalone:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
 
     # -- use
 
