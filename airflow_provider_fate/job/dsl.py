@@ -149,10 +149,10 @@ def _inputs(value: Any, path: str, spec: ModuleSpec) -> dict[str, list[str]]:
     for name in MODEL_INPUTS:
         if name in given:
             at = join(path, name)
-            if not spec.fitted or name == "isometric_model":
+            if not (spec.isometric if name == "isometric_model" else spec.fitted):
                 raise ConfigError(at, f"{spec.name} takes no {name}")
             inputs[name] = _references(given[name], at)
-            if len(inputs[name]) > 1:
+            if len(inputs[name]) > 1 and name == "model":
                 raise ConfigError(at, f"expected one model, got {len(inputs[name])}")
     return inputs
 
@@ -232,7 +232,7 @@ def _check_references(component: ComponentSpec, known: dict[str, ComponentSpec],
         kind = "model" if name in MODEL_INPUTS else "data"
         for i, ref in enumerate(refs):
             at = join(path, f"{'' if kind == 'model' else 'data.'}{name}[{i}]")
-            if kind == "model" and ref.startswith("pipeline."):
+            if name == "model" and ref.startswith("pipeline."):
                 _check_stored(component, ref, at, job_type)
                 continue
             source, dot, output = ref.partition(".")
@@ -247,9 +247,12 @@ def _check_references(component: ComponentSpec, known: dict[str, ComponentSpec],
             outputs = known[source].outputs.get(kind, [])
             if output not in outputs:
                 raise ConfigError(at, f"{source} has no {kind} output {short(output)}; {did_you_mean(output, outputs)}")
-            if kind == "model" and known[source].module != component.module:
+            takes = component.spec.isometric if name == "isometric_model" else (component.module,)
+            if kind == "model" and known[source].module not in takes:
                 raise ConfigError(
-                    at, f"{source} is a {known[source].module}; its model cannot go into a {component.module}"
+                    at,
+                    f"{source} is a {known[source].module}; its model cannot go into a {component.module}, which "
+                    f"takes that of a {' or '.join(takes)} as {name}",
                 )
 
 

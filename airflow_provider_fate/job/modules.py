@@ -35,6 +35,7 @@ class ModuleSpec:
     :param outputs: data outputs that it has, in order; the DSL gives them names of its own by position
     :param idle_outputs: kinds of outputs that FATE's DSLs name although nothing comes out
     :param fitted: whether it learns a model
+    :param isometric: modules whose models it takes as ``isometric_model``, any number of them
     :param most_hosts: hosts at most, ``None`` for any number
     """
 
@@ -48,6 +49,7 @@ class ModuleSpec:
     outputs: tuple[str, ...] = ("data",)
     idle_outputs: tuple[str, ...] = ()
     fitted: bool = False
+    isometric: tuple[str, ...] = ()
     most_hosts: int | None = None
 
 

@@ -191,9 +191,13 @@ class Pipeline:
                 source = run.outputs.get(name)
                 rows = source.data.get(self.job.components[name].output(output)) if source else None
                 if rows is not None:
-                    data[kind if place == 0 else f"{kind}_{place}"] = rows
+                    data[_input(kind, place)] = rows
         if spec.mode == "fit":
-            models = {kind: self._model(spec.inputs[kind][0], run) for kind in MODEL_INPUTS if kind in spec.inputs}
+            models = {
+                _input(kind, place): self._model(reference, run)
+                for kind in MODEL_INPUTS
+                for place, reference in enumerate(spec.inputs.get(kind, []))
+            }
             return component.fit(data, models)
         model = self._model(spec.model_of or spec.name, run)
         if not data:
@@ -245,6 +249,11 @@ class Pipeline:
         if self.job.job_type == "train":
             self.model_store.save(self.job.model_id, self.model_version, run.models, self.job.to_dict())
         status.update(model_id=self.job.model_id, model_version=self.model_version)
+
+
+def _input(kind: str, place: int) -> str:
+    """The name of one of several inputs of a kind."""
+    return kind if place == 0 else f"{kind}_{place}"
 
 
 def _shown(metrics: dict[str, Any]) -> str:

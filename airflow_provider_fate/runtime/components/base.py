@@ -97,7 +97,8 @@ class Component(ABC):
 
         :param data: input rows by the DSL's input name: ``data``, ``train_data``, ``validate_data``, ``test_data``.
             Where the DSL names several for one input, the second and later are ``data_1``, ``data_2``, ...
-        :param models: models by input name: ``model`` (warm start), ``isometric_model``
+        :param models: models by input name: ``model`` (warm start), ``isometric_model``, ``isometric_model_1``, ...;
+            ``meta["module"]`` says whose each is
         """
         raise NotImplementedError
 
