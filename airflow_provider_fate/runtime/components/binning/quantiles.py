@@ -1,8 +1,9 @@
 """Exact quantiles of columns that lie in many partitions, and the bins that they bound.
 
-A quantile here is a value of the column: the one at the place ``ceil((n - 1) * q)``, counted from 0, of its n values
-in order. FATE's summaries give the same where their error is 0; here nothing is approximate, so that the result is
-the same for any partitioning.
+A quantile here is a value of the column, the smallest one that at least the share q of its n values do not exceed: in
+order, and counted from 1, the one at the place ``ceil(n * q)`` (NumPy's ``inverted_cdf``). FATE's summaries give the
+same on small tables; on larger ones theirs are approximate. Here nothing is, so that the result is the same for any
+partitioning.
 
 Two passes find them, after Munro and Paterson (Selection and sorting with limited storage, 1980). In the first one
 each partition gives every k-th of its values in order, so the driver knows bounds of each quantile that only few
@@ -65,8 +66,8 @@ def _split_points(rows: Rows, columns: Sequence[int], bins: int) -> list[np.ndar
     step = max(1, -(-rows.count // SAMPLE))
     sampled = list(zip(*rows.map(_Sample(tuple(columns), step)), strict=True))
     counts = [sum(count for count, _ in parts) for parts in sampled]
-    # ceil((n - 1) * i / bins), in whole numbers
-    ranks = [-(-(count - 1) * np.arange(1, bins + 1) // bins) if count else np.empty(0, int) for count in counts]
+    # ceil(n * i / bins) in whole numbers, counted from 0
+    ranks = [-(-count * np.arange(1, bins + 1) // bins) - 1 if count else np.empty(0, int) for count in counts]
     if step == 1:
         return [
             np.unique(np.sort(np.concatenate([values for _, values in parts]))[rank]) + 0.0
