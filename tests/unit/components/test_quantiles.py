@@ -64,7 +64,7 @@ def test_numpy_and_pandas_say_the_same() -> None:
 
 
 def test_few_rows_and_none() -> None:
-    assert [p.tolist() for p in split_points(rows(np.array([[2.0], [1.0]]), 2), [0], 10)] == [[2.0]]
+    assert [p.tolist() for p in split_points(rows(np.array([[2.0], [1.0]]), 2), [0], 10)] == [[1.0, 2.0]]
     assert [p.tolist() for p in split_points(rows(np.empty((0, 2)), 2), [0, 1], 10)] == [[], []]
     assert split_points(rows(np.ones((3, 2)), 1), [], 10) == []
 
