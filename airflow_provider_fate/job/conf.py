@@ -122,11 +122,12 @@ class Job:
             hint = "; to predict with a model, set job_type to predict" if job_parameters.model_id else ""
             raise ConfigError("dsl", f'is missing; expected {{"components": {{...}}}}{hint}')
         components = {} if dsl is None else dsl_.parse(dsl, job_parameters.job_type, notices)
+        without_effect: list[str] = []
         common, own = resolve.layers(
-            conf.get("component_parameters"), parties, None if dsl is None else components, source
+            conf.get("component_parameters"), parties, None if dsl is None else components, source, without_effect
         )
         resolve.check_roles(components, parties)
-        said = notices if said is None else said
+        said = [*(notices if said is None else said), *without_effect]
         about_parameters: list[str] = []
         parameters = resolve.parameters(components, parties, common, own, source, about_parameters)
         normalised = {

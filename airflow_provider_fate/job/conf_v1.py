@@ -6,19 +6,26 @@ from typing import Any
 
 from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.job import dsl as dsl_
-from airflow_provider_fate.job.names import did_you_mean, short
+from airflow_provider_fate.job.names import check_component, did_you_mean, short
 from airflow_provider_fate.job.party import ROLES
 from airflow_provider_fate.job.plain import as_dict, join, only_keys
 
 KEYS = ("dsl_version", "initiator", "job_parameters", "role", "role_parameters", "algorithm_parameters")
 _V2 = "it is of version 2; set dsl_version to 2, or use role_parameters and algorithm_parameters"
 HINTS = {"component_parameters": _V2, "provider": _V2}
+#: what FATE's own files call the data; any other name will do
 DATA = ("train_data", "eval_data", "validate_data", "test_data", "data")
 
 
 def reader_of(data: str) -> str:
     """The Reader component that stands for ``args.<data>``."""
     return f"reader_{data}_0"
+
+
+def data_of(reader: str) -> str | None:
+    """The ``args.<data>`` that a Reader component may stand for."""
+    name = reader.removeprefix("reader_").removesuffix("_0")
+    return name if name and reader_of(name) == reader else None
 
 
 def convert(
@@ -39,7 +46,7 @@ def convert(
     tables, by_role = _role_parameters(conf.get("role_parameters"), parties)
     used = set()
     if dsl is not None:
-        dsl, used = _with_readers(dsl)
+        dsl, used = _with_readers(dsl, {data for _, _, data, _ in tables})
         _place_tables(tables, by_role, used, notices)
     else:
         for role, index, data, table in tables:
@@ -107,7 +114,8 @@ def _tables(value: Any, path: str, role: str, count: int) -> list[tuple[str, str
     args = as_dict(value, path)
     only_keys(args, ("data",), path)
     data = as_dict(args.get("data"), join(path, "data"))
-    only_keys(data, DATA, join(path, "data"))
+    for name in data:
+        check_component(name, join(path, f"data.{name}"))
     return [
         (role, str(i), name, table)
         for name, given in data.items()
@@ -127,8 +135,12 @@ def _place_tables(
                 notices.append(note)
 
 
-def _with_readers(dsl: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
-    """The DSL with a Reader for each ``args.<data>`` that it reads, and which those are."""
+def _with_readers(dsl: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], set[str]]:
+    """The DSL with a Reader for each ``args.<data>`` that it reads, and which those are.
+
+    :param given: the names under ``args.data`` of the conf
+    """
+    known = {*DATA, *given}
     components = dsl_.components_of(dsl, [])
     used: set[str] = set()
     rewritten: dict[str, Any] = {}
@@ -140,7 +152,7 @@ def _with_readers(dsl: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
             continue
         path = join(dsl_.ROOT, f"{name}.input.data")
         changed = {
-            key: [_rewritten(ref, f"{join(path, key)}[{i}]", used) for i, ref in enumerate(refs)]
+            key: [_rewritten(ref, f"{join(path, key)}[{i}]", used, known) for i, ref in enumerate(refs)]
             if isinstance(refs, list)
             else refs
             for key, refs in data.items()
@@ -154,11 +166,11 @@ def _with_readers(dsl: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
     return {**dsl, "components": {**readers, **rewritten}}, used
 
 
-def _rewritten(ref: Any, path: str, used: set[str]) -> Any:
+def _rewritten(ref: Any, path: str, used: set[str], known: set[str]) -> Any:
     if not isinstance(ref, str) or not ref.startswith("args."):
         return ref
     data = ref.removeprefix("args.")
-    if data not in DATA:
-        raise ConfigError(path, f"{short(ref)} is not known; {did_you_mean(data, DATA)}")
+    if data not in known:
+        raise ConfigError(path, f"the conf has no {short(ref)}; {did_you_mean(data, sorted(known))}")
     used.add(data)
     return f"{reader_of(data)}.data"

@@ -102,7 +102,7 @@ def components_of(dsl: dict[str, Any], notices: list[str]) -> dict[str, dict[str
 
 def _component(name: str, entry: dict[str, Any], job_type: str, notices: list[str]) -> ComponentSpec:
     path = join(ROOT, name)
-    only_keys(entry, ("module", "input", "output", "need_deploy", "provider", "CodePath"), path)
+    only_keys(entry, ("module", "input", "output", "need_deploy", "need_run", "provider", "CodePath"), path)
     if "module" not in entry:
         raise ConfigError(join(path, "module"), "is missing; expected the name of a module, such as HeteroLR")
     spec = module(entry["module"], join(path, "module"))
@@ -110,6 +110,8 @@ def _component(name: str, entry: dict[str, Any], job_type: str, notices: list[st
         if not isinstance(entry["need_deploy"], bool):
             raise ConfigError(join(path, "need_deploy"), f"expected true or false, got {short(entry['need_deploy'])}")
         notices.append(f"{path}.need_deploy has no effect here: prediction takes every component that it needs")
+    if "need_run" in entry:
+        notices.append(f"{path}.need_run has no effect here, as in FATE: need_run is a parameter of the component")
     notices.extend(
         f"{path}.{key} has no effect here: there is one implementation of every module"
         for key in ("provider", "CodePath")
@@ -117,6 +119,9 @@ def _component(name: str, entry: dict[str, Any], job_type: str, notices: list[st
     )
     inputs = _inputs(entry.get("input"), join(path, "input"), spec)
     outputs = _outputs(entry.get("output"), join(path, "output"), spec, notices)
+    if job_type == "predict" and "train_data" in inputs and "test_data" not in inputs:
+        notices.append(f"{join(path, 'input.data.train_data')} is taken as test_data, as the job predicts")
+        inputs = {"test_data" if k == "train_data" else k: v for k, v in inputs.items() if k != "validate_data"}
     mode, model_of = "fit", None
     if spec.fitted and (job_type == "predict" or ("model" in inputs and "train_data" not in inputs)):
         mode = "predict"
@@ -147,7 +152,8 @@ def _inputs(value: Any, path: str, spec: ModuleSpec) -> dict[str, list[str]]:
                 at, f"{spec.name} takes one data here, got {len(refs)}; the module Union is not there yet"
             )
     for name in MODEL_INPUTS:
-        if name in given:
+        # FATE's own files leave an empty list where there is no model
+        if given.get(name, []) != []:
             at = join(path, name)
             if not (spec.isometric if name == "isometric_model" else spec.fitted):
                 raise ConfigError(at, f"{spec.name} takes no {name}")

@@ -61,6 +61,15 @@ class JobParameters(Parameters):
     federated_status_collect_type: Any = _none("PUSH or PULL.", "parties tell each other directly")
     task_parallelism: Any = _none("Components at the same time.", "components run one after the other")
     task_cores: Any = _none("Cores of a component.", _SPARK)
+    processors_per_node: Any = _none("FATE 1.4: cores of Eggroll.", _SPARK)
+    task_nodes: Any = _none("FATE 1.5: nodes of a component.", _SPARK)
+    task_cores_per_node: Any = _none("FATE 1.5: cores of a component on each node.", _SPARK)
+    task_memory_per_node: Any = _none("FATE 1.5: memory of a component on each node.", _SPARK)
+    spark_submit_config: Any = _none("FATE 1.4: flags of spark-submit.", _SPARK)
+    align_task_input_data_partition: Any = _none(
+        "Whether input is split as the job says.", "rows are partitioned alike at all parties"
+    )
+    federated_comm: Any = _none("FATE 1.5: PUSH or PULL.", "parties tell each other directly")
     eggroll_run: Any = _none("Settings of Eggroll.", "jobs run on Spark; set spark_run")
     rabbitmq_run: Any = _none("Settings of RabbitMQ.", _CONNECTION)
     pulsar_run: Any = _none("Settings of Pulsar.", _CONNECTION)

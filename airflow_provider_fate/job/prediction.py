@@ -36,7 +36,21 @@ def complete(predict: Job, trained: Job) -> tuple[dict[str, Any], dict[str, Any]
     _check_components(components, trained)
     readers = [name for name, c in components.items() if c.module == "Reader"]
     conf = {**predict._conf, "component_parameters": _parameters(predict, trained, set(components), readers)}
+    if not any("arbiter" in component.roles for component in components.values()):
+        conf = _without_arbiter(conf)
     return conf, {"components": {name: c.to_dict() for name, c in components.items()}}
+
+
+def _without_arbiter(conf: dict[str, Any]) -> dict[str, Any]:
+    """FATE's predict confs name the arbiter, who has no part in applying a model: nobody is to wait for it."""
+    role = {name: ids for name, ids in conf["role"].items() if name != "arbiter"}
+    conf = {**conf, "role": role}
+    if conf["initiator"]["role"] == "arbiter":
+        conf["initiator"] = {"role": "guest", "party_id": role["guest"][0]}
+    for section in ("job_parameters", "component_parameters"):
+        own = {name: blocks for name, blocks in conf[section].get("role", {}).items() if name != "arbiter"}
+        conf[section] = {**conf[section], "role": own}
+    return conf
 
 
 def _check_parties(predict: Job, trained: Job) -> None:

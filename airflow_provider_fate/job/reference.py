@@ -25,8 +25,9 @@ This page is written from the code by `python -m airflow_provider_fate.job.refer
 
 A job is a runtime conf and a DSL, as FATE 1.5 to 1.11 have them, of version 1 or 2, as dicts or JSON. Everything is
 checked before anything is submitted. An unknown key, component, module, parameter or role is refused with its full
-path and the nearest known name. What has no effect here is accepted, and the task's log says so. What FATE has and is
-not there yet is refused, and the message says so.
+path and the nearest known name. What has no effect here is accepted, and the task's log says so; so are parameters of
+components that the DSL lacks, as one conf often serves several DSLs, unless the name can only be a slip. What FATE has
+and is not there yet is refused, and the message says so.
 
 ## Runtime conf
 

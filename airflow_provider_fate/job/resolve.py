@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
+from difflib import get_close_matches
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -21,6 +22,8 @@ from airflow_provider_fate.job.sources import Source, render
 from airflow_provider_fate.job.spark_run import SparkRun
 
 Parameters = dict[str, dict[str, Any]]
+#: how alike two names are that differ by a slip; hetero_linr_0 and hetero_lr_0 are less so (difflib's ratio)
+_SLIP = 0.92
 
 
 def parties(value: Any) -> tuple[Party, ...]:
@@ -183,18 +186,44 @@ def components_dict(value: Any, path: str, known: Collection[str] | None) -> Par
     return found
 
 
+def _those_of(value: Any, path: str, components: Collection[str] | None, notices: list[str]) -> Parameters:
+    """The parameters whose components are there, ``None`` for all.
+
+    :raises ConfigError: a name that must be a slip: it is nearly that of a component that has no parameters here
+    """
+    given = as_dict(value, path)
+    if components is None:
+        return components_dict(given, path, None)
+    for name in given:
+        if name in components:
+            continue
+        number = name.rpartition("_")[2]  # evaluation_1 is no slip for evaluation_0
+        meant = [one for one in components if one not in given and one.rpartition("_")[2] == number]
+        if get_close_matches(name, meant, n=1, cutoff=_SLIP):
+            components_dict({name: given[name]}, path, components)
+        notice = f"{join(path, name)} has no effect: the DSL has no such component; {did_you_mean(name, components)}"
+        if notice not in notices:
+            notices.append(notice)
+    return components_dict({name: one for name, one in given.items() if name in components}, path, components)
+
+
 def layers(
-    value: Any, known: Collection[Party], components: Collection[str] | None, source: Source
+    value: Any, known: Collection[Party], components: Collection[str] | None, source: Source, notices: list[str]
 ) -> tuple[Parameters, dict[Party, Parameters]]:
-    """``component_parameters``: what is common, and what single parties lay over it."""
+    """``component_parameters``: what is common, and what single parties lay over it.
+
+    One conf often serves several DSLs, so parameters of a component that this one lacks have no effect, as in FATE.
+
+    :param notices: names them
+    """
     root = "component_parameters"
     section = as_dict(value, root)
     only_keys(section, ("common", "role"), root, dict.fromkeys(components or (), "it belongs under common or role"))
-    common = components_dict(section.get("common"), source.common(), components)
+    common = _those_of(section.get("common"), source.common(), components, notices)
     own: dict[Party, Parameters] = {}
     for party, key, content in _blocks(section.get("role"), f"{root}.role", known):
         path = source.block(party.role, key)
-        given = components_dict(content, path, components)
+        given = _those_of(content, path, components, notices)
         before = flatten(own.get(party, {}), "")
         for at, leaf in flatten(given, "").items():
             if at in before and before[at] != leaf:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_fate.job.conf_v1 import DATA, reader_of
+from airflow_provider_fate.job.conf_v1 import data_of
 from airflow_provider_fate.job.parameters.base import Loc
 from airflow_provider_fate.job.plain import join, resolves
-
-_READERS = {reader_of(data): data for data in DATA}
 
 
 def render(path: str, loc: Loc) -> str:
@@ -80,8 +78,8 @@ class SourceV1(Source):
     def parameter(self, role: str, index: int, component: str, loc: Loc) -> str:
         common = (self.conf.get("algorithm_parameters") or {}).get(component)
         mine = (self.conf.get("role_parameters") or {}).get(role) or {}
-        if component in _READERS and loc[:1] == ("table",):
-            return render(f"role_parameters.{role}.args.data.{_READERS[component]}[{index}]", loc[1:])
+        if (data := data_of(component)) is not None and loc[:1] == ("table",):
+            return render(f"role_parameters.{role}.args.data.{data}[{index}]", loc[1:])
         own = mine.get(component)
         if own is not None and resolves(own, loc) >= max(1, resolves(common, loc)):
             steps = resolves(own, loc)

@@ -64,7 +64,7 @@ def placed(table: Any, reader: str | None, path: str, readers: list[str]) -> tup
         if len(readers) > 1:
             raise ConfigError(path, f"the job has several Readers; give a table for each: {', '.join(readers)}")
         return readers[0], named
-    name = reader_of(reader) if reader in DATA else reader
+    name = reader if reader in readers else reader_of(reader)
     if name not in readers:
         raise ConfigError(path, f"the job has no Reader of this name; {did_you_mean(reader, readers)}")
     return name, named

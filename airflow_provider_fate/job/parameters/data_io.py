@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from airflow_provider_fate.job.parameters.base import (
     Bool,
@@ -18,9 +18,15 @@ from airflow_provider_fate.job.parameters.base import (
     later,
 )
 
+
+def _listed(value: Any) -> Any:
+    """FATE's own files also give a single value."""
+    return [value] if isinstance(value, bool | int | float | str) else value
+
+
 _TYPES = ("float64", "float", "int", "int64", "long")
 FillMethod = choice("min", "max", "mean", "designated")
-ImputeValues = list[Scalar | None]
+ImputeValues = Annotated[list[Scalar | None], BeforeValidator(_listed)]
 
 
 class DataIOParam(Parameters):

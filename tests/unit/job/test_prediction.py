@@ -215,6 +215,15 @@ def test_jobs_that_do_not_belong_together_are_refused() -> None:
 def test_an_unknown_component_shows_when_the_components_are_known() -> None:
     conf = v2()
     conf["component_parameters"]["common"] = {"hetero_lr_7": {"max_iter": 3}}
-    with pytest.raises(ConfigError, match="did you mean hetero_lr_0") as caught:
-        Job.parse(conf).for_prediction(stored("hetero_lr_v2"))
-    assert caught.value.path == "component_parameters.common.hetero_lr_7"
+    notices = Job.parse(conf).for_prediction(stored("hetero_lr_v2")).notices
+    assert [n for n in notices if n.startswith("component_parameters.common.hetero_lr_7 has no effect")]
+    assert not [n for n in Job.parse(v2()).for_prediction(stored("hetero_lr_v2")).notices if "has no effect: the" in n]
+
+
+def test_the_arbiter_of_fates_predict_confs_is_not_waited_for() -> None:
+    conf = v2(initiator={"role": "arbiter", "party_id": 10000})
+    conf["job_parameters"]["role"] = {"arbiter": {"0": {"spark_run": {"driver-memory": "1g"}}}}
+    job = Job.parse(conf).for_prediction(stored("hetero_lr_v2"))
+    assert [str(party) for party in job.parties] == ["guest-9999", "host-10002", "host-10000", "host-10001"]
+    assert str(job.initiator) == "guest-9999"
+    assert Job.from_dict(job.to_dict()) == job

@@ -100,8 +100,6 @@ def test_something_else_is_no_job(value: object) -> None:
         ("component_parameters/role/host/1", {"hetero_lr_0": {"max_iter": 7}},
          "component_parameters.role.host.1.hetero_lr_0.max_iter", "must be the same for all parties"),
         ("component_parameters/hetero_lr_0", {}, "component_parameters.hetero_lr_0", "under common or role"),
-        ("component_parameters/common/hetero_lr_O", {}, "component_parameters.common.hetero_lr_O",
-         "did you mean hetero_lr_0?"),
         ("component_parameters/common/hetero_lr_0", 5, "component_parameters.common.hetero_lr_0", "expected a dict"),
         ("job_parameters/backend", 1, "job_parameters.backend", "belongs under common"),
         ("job_parameters/role/host/1", {"job_type": "train"}, "job_parameters.role.host.1.job_type", "the same"),
