@@ -10,8 +10,10 @@ from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.job.names import did_you_mean, short
 from airflow_provider_fate.job.parameters import (
     DataIOParam,
+    DataStatisticsParam,
     DataTransformParam,
     EvaluationParam,
+    FeatureScaleParam,
     HeteroLRParam,
     IntersectParam,
     ReaderParam,
@@ -77,6 +79,8 @@ _SUPERVISED = ("train_data", "validate_data", "test_data")
 _module("Reader", ReaderParam, "GH", inputs=())
 _module("DataIO", DataIOParam, "GH", fitted=True)
 _module("DataTransform", DataTransformParam, "GH", fitted=True)
+_module("FeatureScale", FeatureScaleParam, "GH", fitted=True)
+_module("DataStatistics", DataStatisticsParam, "GH", fitted=True)
 _module("Intersection", IntersectParam, "GH", needs="GH", idle_outputs=("cache", "model"))
 _module("HeteroLR", HeteroLRParam, "GHA", "GH", needs="GHA", inputs=_SUPERVISED, fitted=True)
 _module("Evaluation", EvaluationParam, "G", many=True, outputs=(), idle_outputs=("data",))
@@ -84,7 +88,7 @@ _module("SecureAddExample", SecureAddExampleParam, "GH", needs="GH", inputs=(), 
 # fmt: on
 
 _LATER = """
-    ApiReader CacheLoader ColumnExpand CustNN DataStatistics Download FTL FeatureImputation FeatureScale
+    ApiReader CacheLoader ColumnExpand CustNN Download FTL FeatureImputation
     FederatedSample FeldmanVerifiableSum HeteroDataSplit HeteroFastSecureBoost HeteroFeatureBinning
     HeteroFeatureSelection HeteroKmeans HeteroLinR HeteroNN HeteroPearson HeteroPoisson HeteroSSHELR HeteroSSHELinR
     HeteroSSHEPoisson HeteroSecureBoost HomoDataSplit HomoFeatureBinning HomoLR HomoNN HomoOneHotEncoder

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from airflow_provider_fate.job.parameters.base import Parameters
 from airflow_provider_fate.job.parameters.data_io import DataIOParam, DataTransformParam
+from airflow_provider_fate.job.parameters.data_statistics import DataStatisticsParam
 from airflow_provider_fate.job.parameters.evaluation import EvaluationParam
+from airflow_provider_fate.job.parameters.feature_scale import FeatureScaleParam
 from airflow_provider_fate.job.parameters.hetero_lr import HeteroLRParam
 from airflow_provider_fate.job.parameters.intersect import IntersectParam
 from airflow_provider_fate.job.parameters.reader import ReaderParam
@@ -12,8 +14,10 @@ from airflow_provider_fate.job.parameters.secure_add_example import SecureAddExa
 
 __all__ = [
     "DataIOParam",
+    "DataStatisticsParam",
     "DataTransformParam",
     "EvaluationParam",
+    "FeatureScaleParam",
     "HeteroLRParam",
     "IntersectParam",
     "Parameters",

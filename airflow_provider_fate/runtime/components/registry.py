@@ -10,8 +10,10 @@ from airflow_provider_fate.runtime.components.base import Component
 #: module name: file and class. Files are imported when a job uses them. Reader is the pipeline's own.
 COMPONENTS = {
     "DataIO": ("data_transform", "DataIO"),
+    "DataStatistics": ("data_statistics", "DataStatistics"),
     "DataTransform": ("data_transform", "DataTransform"),
     "Evaluation": ("evaluation", "Evaluation"),
+    "FeatureScale": ("feature_scale", "FeatureScale"),
     "HeteroLR": ("hetero_lr", "HeteroLR"),
     "Intersection": ("intersection", "Intersection"),
     "SecureAddExample": ("secure_add_example", "SecureAddExample"),

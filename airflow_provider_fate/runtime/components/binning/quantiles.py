@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -34,12 +35,24 @@ def split_points(rows: Rows, columns: Sequence[int], bins: int) -> list[np.ndarr
         maximum; none for a column without values. A value v lies in the bin ``searchsorted(points, v, side="left")``,
         which is clipped to the last one.
     """
-    columns = list(columns)
-    width = max(1, HELD // SAMPLE)
-    found: list[np.ndarray] = []
-    for start in range(0, len(columns), width):
-        found += _split_points(rows, columns[start : start + width], bins)
-    return found
+    shares = [Fraction(i, bins) for i in range(1, bins + 1)]
+    return [np.unique(found) for found in _quantiles(rows, list(columns), shares)]
+
+
+def quantiles(rows: Rows, columns: Sequence[int], shares: Sequence[float | Fraction]) -> np.ndarray:
+    """The quantiles of each column at some shares.
+
+    :param columns: places in ``Block.x``; values are finite, or NaN where one is missing, and those are left out
+    :param shares: from 0 to 1, ascending; a float stands for the decimal that it is written as, so that 0.55 of 100
+        values are 55. At 0 it is the least value
+    :return: float64 of shape (columns, shares); NaN for a column without values
+    """
+    exact = [share if isinstance(share, Fraction) else Fraction(repr(float(share))) for share in shares]
+    result = np.full((len(columns), len(exact)), np.nan)
+    for at, found in enumerate(_quantiles(rows, list(columns), exact)):
+        if len(found):
+            result[at] = found
+    return result
 
 
 def places(x: np.ndarray, points: Sequence[np.ndarray]) -> np.ndarray:
@@ -62,20 +75,32 @@ def places(x: np.ndarray, points: Sequence[np.ndarray]) -> np.ndarray:
     return found
 
 
-def _split_points(rows: Rows, columns: Sequence[int], bins: int) -> list[np.ndarray]:
+def _quantiles(rows: Rows, columns: list[int], shares: list[Fraction]) -> list[np.ndarray]:
+    """Of each column its quantiles, as many as shares; none for a column without values."""
+    width = max(1, HELD // SAMPLE)
+    found: list[np.ndarray] = []
+    for start in range(0, len(columns), width):
+        found += _some_quantiles(rows, columns[start : start + width], shares)
+    return found
+
+
+def _some_quantiles(rows: Rows, columns: list[int], shares: list[Fraction]) -> list[np.ndarray]:
     step = max(1, -(-rows.count // SAMPLE))
     sampled = list(zip(*rows.map(_Sample(tuple(columns), step)), strict=True))
     counts = [sum(count for count, _ in parts) for parts in sampled]
-    # ceil(n * i / bins) in whole numbers, counted from 0
-    ranks = [-(-count * np.arange(1, bins + 1) // bins) - 1 if count else np.empty(0, int) for count in counts]
+    # ceil(n * q) in whole numbers, counted from 0
+    ranks = [
+        np.array([max(-(-count * q.numerator // q.denominator) - 1, 0) for q in shares] if count else [], np.int64)
+        for count in counts
+    ]
     if step == 1:
         return [
-            np.unique(np.sort(np.concatenate([values for _, values in parts]))[rank]) + 0.0
+            np.sort(np.concatenate([values for _, values in parts]))[rank] + 0.0
             for parts, rank in zip(sampled, ranks, strict=True)
         ]
     ranges = [_ranges(parts, rank, step) for parts, rank in zip(sampled, ranks, strict=True)]
     # About 2 * step values of each partition lie in a range
-    expected = min(rows.count, 2 * step * rows.partitions * bins)
+    expected = min(rows.count, 2 * step * rows.partitions * len(shares))
     width = max(1, HELD // expected)
     found: list[np.ndarray] = []
     for start in range(0, len(columns), width):
@@ -111,7 +136,7 @@ def _ranges(parts: Sequence[tuple[int, np.ndarray]], ranks: np.ndarray, step: in
 def _select(
     parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], bounds: np.ndarray, ranks: np.ndarray
 ) -> np.ndarray:
-    """The distinct values at ``ranks``, from what :class:`_Inside` gave of each partition."""
+    """The values at ``ranks``, from what :class:`_Inside` gave of each partition."""
     if not len(ranks):
         return np.empty(0)
     below = sum(part[0] for part in parts)
@@ -122,7 +147,7 @@ def _select(
     inside = np.concatenate([[0], np.cumsum(counts)])
     first = np.searchsorted(values, bounds[:, 1], side="right")
     before = inside[:-1] + np.repeat(below - inside[start], first - start)
-    return np.unique(values[np.searchsorted(before, ranks, side="right") - 1]) + 0.0
+    return values[np.searchsorted(before, ranks, side="right") - 1] + 0.0
 
 
 # -- what runs on the executors ------------------------------------------------------------------------------------
