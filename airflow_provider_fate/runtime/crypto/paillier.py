@@ -10,10 +10,8 @@ gmpy2 does not run in constant time: this is for parties that do not measure eac
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import gmpy2
@@ -21,6 +19,8 @@ import numpy as np
 from gmpy2 import mpz
 
 from airflow_provider_fate.errors import CryptoError
+from airflow_provider_fate.runtime.crypto.fixed_base import FixedBase
+from airflow_provider_fate.runtime.crypto.numbers import coprime, read, sound_modulus, write
 from airflow_provider_fate.runtime.crypto.scheme import PAILLIER_BITS, SecretKey, Slots, VectorScheme
 
 
@@ -38,66 +38,40 @@ class Paillier(VectorScheme):
         if rest or length % 2 or not PAILLIER_BITS[0] <= length * 8 <= PAILLIER_BITS[1]:
             raise CryptoError(f"{len(public)} bytes are no Paillier public key of a length that is accepted")
         self.public = public
-        self.n = mpz(int.from_bytes(public[:length], "little"))
-        self.h = mpz(int.from_bytes(public[length:], "little"))
+        (self.n,), (self.h,) = read(public[:length], length), read(public[length:], 2 * length)
         self.n2 = self.n * self.n
-        if self.n.bit_length() != length * 8 or not self.n.is_odd() or gmpy2.is_prime(self.n):
+        if not sound_modulus(self.n, length * 8):
             raise CryptoError(f"the Paillier modulus received is not an odd composite number of {length * 8} bits")
         if not 1 < self.h < self.n2 or gmpy2.gcd(self.h, self.n) != 1:
             raise CryptoError("the Paillier randomiser base received is not a unit modulo n squared")
         self.modulus = int(self.n)
         self._bytes = 2 * length
+        self._random = FixedBase(self.h, self.n2, length * 4)
 
-    @cached_property
-    def _powers(self) -> list[list[mpz]]:
-        """h^(digit * 256^place) of each byte of a randomiser: an encryption is one product a byte."""
-        table, base = [], self.h
-        for _ in range(self._bytes // 4):
-            row = [mpz(1)]
-            for _ in range(255):
-                row.append(row[-1] * base % self.n2)
-            table.append(row)
-            base = row[-1] * base % self.n2
-        return table
-
-    def _fresh(self, values: Sequence[int]) -> list[mpz]:
+    def fresh(self, values: Sequence[int]) -> list[mpz]:
         """Fresh encryptions of integers modulo n."""
-        powers, n, n2 = self._powers, self.n, self.n2
-        size = len(powers)
-        digits = os.urandom(size * len(values))
-        ciphertexts = []
-        for number, value in enumerate(values):
-            ciphertext = 1 + value % n * n
-            for row, digit in zip(powers, digits[number * size : (number + 1) * size], strict=True):
-                ciphertext = ciphertext * row[digit] % n2
-            ciphertexts.append(ciphertext)
-        return ciphertexts
+        randomisers = self._random.random_powers(len(values), self.n.bit_length() // 2)
+        return [
+            (1 + value % self.n * self.n) * randomiser % self.n2
+            for value, randomiser in zip(values, randomisers, strict=True)
+        ]
 
     def _write(self, ciphertexts: Sequence[mpz]) -> bytes:
-        return b"".join(int(ciphertext).to_bytes(self._bytes, "little") for ciphertext in ciphertexts)
+        return write(ciphertexts, self._bytes)
 
     def _read(self, body: bytes, rows: int) -> list[mpz]:
         if len(body) != rows * self._bytes:
             raise CryptoError(f"{rows} Paillier ciphertexts have {rows * self._bytes} bytes, got {len(body)}")
-        return self._checked(
-            mpz(int.from_bytes(body[start : start + self._bytes], "little"))
-            for start in range(0, len(body), self._bytes)
-        )
-
-    def _checked(self, numbers: Any) -> list[mpz]:
-        ciphertexts = list(numbers)
-        product = mpz(1)
-        for ciphertext in ciphertexts:
-            product = product * ciphertext % self.n
-        if ciphertexts and (max(ciphertexts) >= self.n2 or gmpy2.gcd(product, self.n) != 1):
+        ciphertexts = read(body, self._bytes)
+        if ciphertexts and (max(ciphertexts) >= self.n2 or not coprime(ciphertexts, self.n)):
             raise CryptoError("not a Paillier ciphertext under the key in use")
         return ciphertexts
 
     def encrypt(self, values: np.ndarray) -> bytes:
-        return self._write(self._fresh(values.tolist()))
+        return self._write(self.fresh(values.tolist()))
 
     def combine(self, bodies: Sequence[bytes], values: np.ndarray) -> bytes:
-        total = self._fresh(values.tolist())
+        total = self.fresh(values.tolist())
         for body in bodies:
             total = [a * b % self.n2 for a, b in zip(total, self._read(body, len(values)), strict=True)]
         return self._write(total)
@@ -126,7 +100,7 @@ class Paillier(VectorScheme):
     def blinds(self, count: int) -> list[tuple[int, mpz]]:
         """(mask, its encryption)."""
         masks = [secrets.randbelow(self.modulus) for _ in range(count)]
-        return list(zip(masks, self._fresh(masks), strict=True))
+        return list(zip(masks, self.fresh(masks), strict=True))
 
     def finish(self, partials: Sequence[mpz | None], blind: tuple[int, mpz]) -> bytes:
         total = blind[1]
@@ -150,16 +124,13 @@ class PaillierSecretKey(SecretKey):
 
     :param p: a prime, 3 modulo 4
     :param q: another one, of as many bits
+    :param public: n and h
     """
 
-    def __init__(self, p: mpz, q: mpz) -> None:
+    def __init__(self, p: mpz, q: mpz, public: bytes) -> None:
         n = p * q
-        length = n.bit_length() // 8
-        while gmpy2.gcd(y := mpz(secrets.randbelow(int(n))), n) != 1:
-            pass
-        h = gmpy2.powmod(-y * y, n, n * n)
-        self.public = Paillier(int(n).to_bytes(length, "little") + int(h).to_bytes(2 * length, "little"))
-        self._p, self._q = p, q
+        self.public = Paillier(public)
+        self.p, self.q = p, q
         self._half_p, self._half_q = self._inverse(p, n), self._inverse(q, n)
         self._p_of_q = gmpy2.invert(p, q)
 
@@ -169,7 +140,12 @@ class PaillierSecretKey(SecretKey):
         while True:
             p, q = _prime(bits // 2), _prime(bits // 2)
             if p != q and gmpy2.gcd(p - 1, q - 1) == 2:
-                return cls(p, q)
+                break
+        n = p * q
+        while gmpy2.gcd(y := mpz(secrets.randbelow(int(n))), n) != 1:
+            pass
+        h = gmpy2.powmod(-y * y, n, n * n)
+        return cls(p, q, write([n], bits // 8) + write([h], bits // 4))
 
     @staticmethod
     def _inverse(prime: mpz, n: mpz) -> mpz:
@@ -178,14 +154,14 @@ class PaillierSecretKey(SecretKey):
     def decrypt(self, parts: Sequence[bytes], slots: Slots) -> list[int]:
         if len(parts) != slots.columns:
             raise CryptoError(f"expected {slots.columns} ciphertexts, got {len(parts)}")
-        p, q = self._p, self._q
-        numbers = []
-        for body in parts:
-            (ciphertext,) = self.public._read(body, 1)
-            at_p = (gmpy2.powmod(ciphertext, p - 1, p * p) - 1) // p * self._half_p % p
-            at_q = (gmpy2.powmod(ciphertext, q - 1, q * q) - 1) // q * self._half_q % q
-            numbers.append(int(at_p + (at_q - at_p) * self._p_of_q % q * p))
-        return numbers
+        return [self.number(self.public._read(body, 1)[0]) for body in parts]
+
+    def number(self, ciphertext: mpz) -> int:
+        """What a ciphertext holds, in [0, n)."""
+        p, q = self.p, self.q
+        at_p = (gmpy2.powmod(ciphertext, p - 1, p * p) - 1) // p * self._half_p % p
+        at_q = (gmpy2.powmod(ciphertext, q - 1, q * q) - 1) // q * self._half_q % q
+        return int(at_p + (at_q - at_p) * self._p_of_q % q * p)
 
 
 def _prime(bits: int) -> mpz:
