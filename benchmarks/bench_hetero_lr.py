@@ -23,8 +23,7 @@ import pyarrow as pa
 
 from airflow_provider_fate.job.parameters.hetero_lr import HeteroLRParam
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.checkpoints import NoCheckpoint
-from airflow_provider_fate.runtime.components.base import Context
+from airflow_provider_fate.runtime.components.base import Context, NoCheckpoint
 from airflow_provider_fate.runtime.components.hetero_lr import HeteroLR
 from airflow_provider_fate.runtime.crypto import bfv
 from airflow_provider_fate.runtime.data import Block, Rows, Schema

@@ -14,6 +14,7 @@ from airflow_provider_fate.job.parameters import (
     DataTransformParam,
     EvaluationParam,
     FeatureScaleParam,
+    HeteroLinRParam,
     HeteroLRParam,
     IntersectParam,
     ReaderParam,
@@ -83,12 +84,13 @@ _module("FeatureScale", FeatureScaleParam, "GH", fitted=True)
 _module("DataStatistics", DataStatisticsParam, "GH", fitted=True)
 _module("Intersection", IntersectParam, "GH", needs="GH", idle_outputs=("cache", "model"))
 _module("HeteroLR", HeteroLRParam, "GHA", "GH", needs="GHA", inputs=_SUPERVISED, fitted=True)
+_module("HeteroLinR", HeteroLinRParam, "GHA", "GH", needs="GHA", inputs=_SUPERVISED, fitted=True)
 _module("Evaluation", EvaluationParam, "G", many=True, outputs=(), idle_outputs=("data",))
 _module("SecureAddExample", SecureAddExampleParam, "GH", needs="GH", inputs=(), outputs=(), most_hosts=1)
 # fmt: on
 
-_LATER = """
-    ApiReader CacheLoader ColumnExpand CustNN Download FTL FeatureImputation
+_FATES = """
+    ApiReader CacheLoader ColumnExpand CustNN DataStatistics Download FTL FeatureImputation FeatureScale
     FederatedSample FeldmanVerifiableSum HeteroDataSplit HeteroFastSecureBoost HeteroFeatureBinning
     HeteroFeatureSelection HeteroKmeans HeteroLinR HeteroNN HeteroPearson HeteroPoisson HeteroSSHELR HeteroSSHELinR
     HeteroSSHEPoisson HeteroSecureBoost HomoDataSplit HomoFeatureBinning HomoLR HomoNN HomoOneHotEncoder
@@ -97,7 +99,7 @@ _LATER = """
     Upload Writer
 """
 #: Modules of FATE 1.5 to 1.11 that are not there yet.
-KNOWN_LATER = frozenset(_LATER.split())
+KNOWN_LATER = frozenset(_FATES.split()) - set(MODULES)
 
 
 def module(name: object, path: str) -> ModuleSpec:

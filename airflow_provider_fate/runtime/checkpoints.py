@@ -119,18 +119,6 @@ class StoredCheckpoint(Checkpoint):
         return arrays, json.loads(arrays.pop("_meta").tobytes())
 
 
-class NoCheckpoint(Checkpoint):
-    """Keeps nothing: for work that is quicker to do again."""
-
-    step = None
-
-    def save(self, step: int, arrays: dict[str, np.ndarray], meta: dict[str, Any] | None = None) -> None:
-        pass
-
-    def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        raise ValueError("there is no step to go on from")
-
-
 def _file(step: int) -> str:
     return f"step-{step:09d}.npz"
 

@@ -12,8 +12,8 @@ from airflow_provider_fate.errors import DataError, FateError, PeerRestarted
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.dsl import MODEL_INPUTS, ComponentSpec
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.checkpoints import CheckpointStore, NoCheckpoint
-from airflow_provider_fate.runtime.components.base import Checkpoint, Component, Context, Outputs
+from airflow_provider_fate.runtime.checkpoints import CheckpointStore
+from airflow_provider_fate.runtime.components.base import Checkpoint, Component, Context, NoCheckpoint, Outputs
 from airflow_provider_fate.runtime.components.registry import component_class
 from airflow_provider_fate.runtime.data import Engine, Model, Rows
 from airflow_provider_fate.runtime.federation import checks

@@ -92,18 +92,29 @@ class PredictParam(Parameters):
 
 
 class CrossValidationParam(Parameters):
-    """Cross validation."""
+    """Cross validation: the rows are cut into folds, and each fold is predicted by a model of all others."""
 
     n_splits: Annotated[Int, Field(ge=2, le=1000)] = Field(default=5, description="Number of folds.")
-    mode: choice("hetero", "homo") = Field(default="hetero", description="How the data is split between parties.")
-    role: choice("guest", "host", "arbiter") = Field(default="guest", description="Set by FATE itself.")
+    mode: choice("hetero", "homo") = Field(
+        default="hetero",
+        description="How the data is split between parties.",
+        json_schema_extra=ignored("the component says it"),
+    )
+    role: choice("guest", "host", "arbiter") = Field(
+        default="guest", description="Set by FATE itself.", json_schema_extra=ignored("the job says it")
+    )
     shuffle: Bool = Field(default=True, description="Whether rows are shuffled before.")
     random_seed: Int = Field(default=1, description="Seed of the folds.")
     need_cv: Bool = Field(
-        default=False, description="Whether to cross-validate.", json_schema_extra=later("cross validation")
+        default=False,
+        description="Whether to cross-validate: the metrics of each fold, their mean and deviation, and no model.",
     )
-    output_fold_history: Bool = Field(default=True, description="Whether to keep what each fold gave.")
-    history_value_type: choice("score", "instance") = Field(default="score", description="What to keep of it.")
+    output_fold_history: Bool = Field(
+        default=True, description="Whether the output has each row's prediction by the model that did not see it."
+    )
+    history_value_type: choice("score", "instance") = Field(
+        default="score", description="What to keep of each fold.", json_schema_extra=ignored("scores are kept")
+    )
 
 
 class StochasticQuasiNewtonParam(Parameters):

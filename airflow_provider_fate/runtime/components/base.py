@@ -31,6 +31,18 @@ class Checkpoint(ABC):
         raise NotImplementedError
 
 
+class NoCheckpoint(Checkpoint):
+    """Keeps nothing: for work that is quicker to do again."""
+
+    step = None
+
+    def save(self, step: int, arrays: dict[str, np.ndarray], meta: dict[str, Any] | None = None) -> None:
+        pass
+
+    def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        raise ValueError("there is no step to go on from")
+
+
 @dataclass
 class Context:
     """What a component is given to work with.

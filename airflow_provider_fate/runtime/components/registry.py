@@ -14,6 +14,7 @@ COMPONENTS = {
     "DataTransform": ("data_transform", "DataTransform"),
     "Evaluation": ("evaluation", "Evaluation"),
     "FeatureScale": ("feature_scale", "FeatureScale"),
+    "HeteroLinR": ("hetero_linr", "HeteroLinR"),
     "HeteroLR": ("hetero_lr", "HeteroLR"),
     "Intersection": ("intersection", "Intersection"),
     "SecureAddExample": ("secure_add_example", "SecureAddExample"),

@@ -12,8 +12,10 @@ import numpy as np
 
 from airflow_provider_fate.errors import CryptoError
 
-#: fewer bits after the point than this make gradients too coarse, and BFV's noise bound needs them
+#: fewer bits after the point than this make gradients too coarse, and BFV's noise bound needs them; of entries up to
+#: :data:`USUAL_BOUND` a party
 FEWEST_BITS = 10
+USUAL_BOUND = 64
 #: no column needs a finer scale than a float64 has
 MOST_BITS = 52
 
@@ -23,16 +25,20 @@ def sum_bits(modulus: int, rows: int, bound: float) -> float:
     return (modulus // 2).bit_length() - 1 - math.log2(max(rows, 1)) - math.log2(bound)
 
 
-def fraction_bits(modulus: int, rows: int, bound: float, wanted: int) -> int:
+def fraction_bits(modulus: int, rows: int, bound: float, wanted: int, unit: float = USUAL_BOUND) -> int:
     """Bits after the binary point of encrypted vectors; half of the room, the other half is the columns'.
 
     :param modulus: of plaintexts
     :param rows: of the batch, over all partitions
     :param bound: the largest absolute value of an entry, summed over the parties
     :param wanted: the most that is asked for (``floating_point_precision``)
+    :param unit: the largest absolute value of one party's entry, :data:`USUAL_BOUND` times a power of two; entries
+        keep their precision relative to it
+    :return: may be negative where entries are very large
     :raises CryptoError: the batch is too long for the modulus
     """
-    room = sum_bits(modulus, rows, bound)
+    larger = round(math.log2(unit / USUAL_BOUND))
+    room = sum_bits(modulus, rows, math.ldexp(bound, -larger))
     bits = min(wanted, int(room // 2), MOST_BITS)
     if bits < FEWEST_BITS:
         if wanted < FEWEST_BITS:
@@ -41,7 +47,7 @@ def fraction_bits(modulus: int, rows: int, bound: float, wanted: int) -> int:
             f"an encrypted sum over {rows} rows leaves {int(room // 2)} bits of precision, fewer than {FEWEST_BITS}; "
             "set batch_size so that a batch has fewer rows"
         )
-    return bits
+    return bits - larger
 
 
 def to_integers(values: np.ndarray, bits: int, bound: float, what: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Data of FATE's examples split over parties, and HeteroLR run by all of them."""
+"""Data of FATE's examples split over parties, and linear models run by all of them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from airflow_provider_fate.job.parameters.hetero_linear import HeteroLinearParam
 from airflow_provider_fate.job.parameters.hetero_lr import HeteroLRParam
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.components.base import Checkpoint, Context, Outputs
 from airflow_provider_fate.runtime.components.hetero_lr import HeteroLR
+from airflow_provider_fate.runtime.components.linear.batches import Batches
+from airflow_provider_fate.runtime.components.linear.component import HeteroLinear
 from airflow_provider_fate.runtime.data import Block, Model, Rows, Schema, even_counts
 from airflow_provider_fate.runtime.federation.base import Federation
 from airflow_provider_fate.runtime.local_engine import LocalEngine
 from tests.parties import run_parties
+from tests.unit.components import plain_lr
 
 GUEST, HOST, HOST2, ARBITER = (
     Party("guest", "9999"),
@@ -74,20 +78,23 @@ def parameters(**given: Any) -> HeteroLRParam:
 
 
 class Run:
-    """One job's HeteroLR at all its parties.
+    """One job's linear model at all its parties.
 
+    :param kind: HeteroLR or another
     :param data: per party with data, its rows by input name
     """
 
     def __init__(
         self,
-        settings: HeteroLRParam,
+        settings: HeteroLinearParam,
         data: Mapping[Party, Mapping[str, Rows]],
         *,
         seed: int = 7,
         checkpoints: Mapping[Party, Checkpoint] | None = None,
         models: Mapping[Party, dict[str, Model]] | None = None,
+        kind: type[HeteroLinear] = HeteroLR,
     ) -> None:
+        self.kind = kind
         self.settings = settings
         self.data = data
         self.seed = seed
@@ -98,7 +105,7 @@ class Run:
         self.records: list[tuple[str, float, int]] = []
         self.fitted: dict[Party, Outputs] = {}
 
-    def _component(self, party: Party, federation: Federation) -> HeteroLR:
+    def _component(self, party: Party, federation: Federation) -> HeteroLinear:
         guest = party == GUEST
 
         def record(name: str, value: float, step: int) -> None:
@@ -115,7 +122,7 @@ class Run:
             checkpoint=self.checkpoints[party],
             seed=self.seed,
         )
-        return HeteroLR(context, self.settings)
+        return self.kind(context, self.settings)
 
     def fit(self, timeout: float = 60) -> Run:
         def play(party: Party) -> Any:
@@ -156,3 +163,43 @@ def hetero(name: str, partitions: int = 2) -> dict[Party, dict[str, Rows]]:
         GUEST: {"train_data": rows(guest, y, partitions)},
         HOST: {"train_data": rows(host, None, partitions, "z")},
     }
+
+
+def joined(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and the guest's columns, ones, the host's columns."""
+    y, guest, host = example(name)
+    return y, np.hstack([guest, np.ones((len(y), 1)), host])
+
+
+def in_the_clear(
+    x: np.ndarray,
+    y: np.ndarray,
+    intercept: int,
+    settings: Any,
+    seed: int = 7,
+    partitions: int = 2,
+    objective: plain_lr.Objective = plain_lr.LOGISTIC,
+) -> tuple[np.ndarray, list[float]]:
+    """The reference on all columns, started at the constant, with the same rows in each batch."""
+    counts = [len(part) for part in np.array_split(np.arange(len(y)), partitions)]
+    starts = np.cumsum([0, *counts])
+    batches = Batches(
+        counts, settings.batch_size, shuffle=settings.shuffle, strategy=settings.batch_strategy, seed=seed
+    )
+
+    def chosen(iteration: int) -> list[np.ndarray]:
+        return [
+            np.concatenate(
+                [
+                    np.arange(count) + start if places is None else places + start
+                    for places, start, count in zip(batch.rows, starts, counts, strict=False)
+                ]
+            )
+            for batch in batches.of(iteration)
+        ]
+
+    penalised = np.ones(x.shape[1])
+    if intercept >= 0:
+        penalised[intercept] = 0
+    start = np.full(x.shape[1], settings.init_param.init_const)
+    return plain_lr.fit(x, y, start, chosen, settings, penalised, objective)

@@ -1,4 +1,4 @@
-"""The algorithm of HeteroLR in the clear, on the joined columns: what the encrypted one must equal.
+"""The linear models' algorithm in the clear, on the joined columns: what the encrypted one must equal.
 
 Written from the description, not from the code under test: one weight vector, one gradient, no parties.
 """
@@ -11,6 +11,12 @@ from typing import Any
 import numpy as np
 
 
+#: mean gradient and mean loss of labels and weights
+Objective = tuple[
+    Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray], Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+]
+
+
 def gradient(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Mean gradient of log 2 - y wx / 2 + (wx)^2 / 8 for labels of -1 and 1."""
     return x.T @ (x @ w / 4 - y / 2) / len(y)
@@ -19,6 +25,19 @@ def gradient(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
 def loss(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
     z = x @ w
     return float(np.mean(np.log(2) - y * z / 2 + z * z / 8))
+
+
+def squared_gradient(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Mean gradient of (wx - y)^2 / 2."""
+    return x.T @ (x @ w - y) / len(y)
+
+
+def squared_loss(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
+    return float(np.mean((x @ w - y) ** 2) / 2)
+
+
+LOGISTIC: Objective = (gradient, loss)
+SQUARED: Objective = (squared_gradient, squared_loss)
 
 
 def steps(name: str) -> Callable[[np.ndarray, float], np.ndarray]:
@@ -54,10 +73,11 @@ def fit(
     batches: Callable[[int], Sequence[np.ndarray]],
     settings: Any,
     penalised: np.ndarray,
+    objective: Objective = LOGISTIC,
 ) -> tuple[np.ndarray, list[float]]:
     """Weights after training, and each iteration's loss.
 
-    :param y: -1 and 1
+    :param y: of the logistic objective -1 and 1
     :param batches: rows of the batches of an iteration
     :param penalised: 1.0 for weights with a penalty, 0.0 for the intercept
     """
@@ -72,8 +92,8 @@ def fit(
             xb, yb = x[chosen], y[chosen]
             kept = w * penalised
             cost = alpha * (np.abs(kept).sum() if settings.penalty == "L1" else kept @ kept / 2)
-            total, count = total + (loss(xb, yb, w) + cost) * len(yb), count + len(yb)
-            g = gradient(xb, yb, w)
+            total, count = total + (objective[1](xb, yb, w) + cost) * len(yb), count + len(yb)
+            g = objective[0](xb, yb, w)
             if settings.penalty == "L2":
                 g = g + alpha * kept
             w = w - step(g, rate)

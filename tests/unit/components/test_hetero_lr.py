@@ -17,7 +17,6 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from airflow_provider_fate.runtime.components.linear.batches import Batches
 from tests.unit.components import plain_lr
 from tests.unit.components.lr_parties import (
     ARBITER,
@@ -28,6 +27,8 @@ from tests.unit.components.lr_parties import (
     Run,
     example,
     hetero,
+    in_the_clear,
+    joined,
     parameters,
     rows,
 )
@@ -37,38 +38,6 @@ TOLERANCE = 3e-6
 LONG_TOLERANCE = 5e-5
 LOSS_TOLERANCE = 5e-5
 CONST = {"init_method": "const", "init_const": 0.1}
-
-
-def joined(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, and the guest's columns, ones, the host's columns."""
-    y, guest, host = example(name)
-    return y, np.hstack([guest, np.ones((len(y), 1)), host])
-
-
-def in_the_clear(x: np.ndarray, y: np.ndarray, intercept: int, settings: Any, seed: int = 7, partitions: int = 2):
-    """The reference on all columns, started at the constant, with the same rows in each batch."""
-    counts = [len(part) for part in np.array_split(np.arange(len(y)), partitions)]
-    starts = np.cumsum([0, *counts])
-    batches = Batches(
-        counts, settings.batch_size, shuffle=settings.shuffle, strategy=settings.batch_strategy, seed=seed
-    )
-
-    def chosen(iteration: int) -> list[np.ndarray]:
-        return [
-            np.concatenate(
-                [
-                    np.arange(count) + start if places is None else places + start
-                    for places, start, count in zip(batch.rows, starts, counts, strict=False)
-                ]
-            )
-            for batch in batches.of(iteration)
-        ]
-
-    penalised = np.ones(x.shape[1])
-    if intercept >= 0:
-        penalised[intercept] = 0
-    start = np.full(x.shape[1], settings.init_param.init_const)
-    return plain_lr.fit(x, y, start, chosen, settings, penalised)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adagrad", "nesterov_momentum_sgd"])

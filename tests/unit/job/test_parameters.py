@@ -109,7 +109,7 @@ def test_a_value_is_read(kind: str, path: str, given: object, expected: object) 
         ("lr", "encrypt_param.method", None, "would show the labels"),
         ("lr", "encrypt_param.method", "rsa", "expected 'BFV' or 'Paillier'"),
         ("lr", "encrypt_param.key_length", 512, "greater than or equal to 1024"),
-        ("lr", "cv_param.need_cv", True, "cross validation is known and not there yet"),
+        
         ("lr", "stepwise_param.need_stepwise", True, "known and not there yet"),
         ("lr", "predict_param.threshold", 1.5, "less than or equal to 1"),
         ("lr", "metrics", "auc", "expected list"),

@@ -15,6 +15,7 @@ takes it off what it decrypts, so that the guest sees the sum of all parts and n
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ class Exchange:
     :param extent: of this party's columns, over all rows
     :param precision: most bits after the point of encrypted numbers
     :param with_loss: whether the loss is computed; needs exactly one host
+    :param share_bound: what every party's share stays within, or training has diverged
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Exchange:
         intercept: bool,
         precision: int,
         with_loss: bool,
+        share_bound: int,
     ) -> None:
         self.ctx = ctx
         self.cipher = cipher
@@ -79,12 +82,13 @@ class Exchange:
         self.intercept = intercept
         self.precision = precision
         self.with_loss = with_loss
+        self._share_bound = share_bound
         self._token = secrets.token_hex(8)
         self._largest = np.append(extent.largest, 1.0) if intercept else extent.largest
         self._sums = np.append(extent.sums, float(rows.count)) if intercept else extent.sums
         self._parties = 1 + len(ctx.federation.hosts)
         # by row: of the inner product in the loss, and as much again for the host's own part
-        self._loss_bound = link.share_bound * link.vector_bound
+        self._loss_bound = share_bound * link.vector_bound(share_bound)
 
     def close(self) -> None:
         """Free what this process keeps."""
@@ -105,8 +109,8 @@ class Exchange:
         return [tasks.Portion(self.link, rows, weights, self.intercept, positive) for rows in batch.rows]
 
     def _fraction(self, batch: Batch) -> int:
-        bound = self._parties * self.link.share_bound
-        return fraction_bits(self.cipher.modulus, batch.size, bound, self.precision)
+        bound = self._parties * self._share_bound
+        return fraction_bits(self.cipher.modulus, batch.size, bound, self.precision, self._share_bound)
 
     def _loss_bits(self, batch: Batch, fraction: int) -> int:
         """Scale of the loss vector, so that the whole loss cannot wrap; the same at guest and host."""
@@ -129,7 +133,7 @@ class Exchange:
         cipher, loss_bits = self.cipher, self._loss_bits(batch, bits)
         several = [None] * len(portions) if bodies is None else bodies
         arguments = [
-            tasks.ShareArgument(portion, cipher.name, cipher.public, bits, received, slots, loss_bits)
+            tasks.ShareArgument(portion, cipher.name, cipher.public, bits, self._share_bound, received, slots, loss_bits)
             for portion, received in zip(portions, several, strict=True)
         ]
         return tasks.run(self.rows, tasks.share, arguments)
@@ -166,7 +170,7 @@ class Exchange:
         """
         fraction = self._fraction(batch)
         slots = self._slots(batch, loss=losses is not None)
-        limit = self._parties * self.link.share_bound << fraction
+        limit = int(math.ldexp(self._parties * self._share_bound, fraction))
         bits = column_bits(self._largest, self._sums, batch.size, limit, self.cipher.modulus, self.cipher.factor_bits)
         partials = tasks.run(
             self.rows,
@@ -316,13 +320,15 @@ class Extent:
     :param largest: largest absolute value of each column
     :param sums: sum of absolute values of each column
     :param ids: digest of all ids in their order
-    :param labels: distinct labels, ascending
+    :param labels: distinct labels, ascending; the first 1001 or more of them
+    :param largest_label: largest absolute value of a label, 0 without labels
     """
 
     largest: np.ndarray
     sums: np.ndarray
     ids: bytes
     labels: np.ndarray
+    largest_label: float
 
     @classmethod
     def of(cls, name: str, rows: Rows) -> Extent:
@@ -336,10 +342,11 @@ class Extent:
                 "e.g. with DataTransform's missing_fill"
             )
         labels = np.unique(np.concatenate([part.labels for part in found]))
-        if rows.schema.label_name is not None and not np.isfinite(labels).all():
+        largest_label = float(np.max([part.largest_label for part in found]))
+        if rows.schema.label_name is not None and not math.isfinite(largest_label):
             raise DataError(f"{name}: the label column {rows.schema.label_name!r} has missing or infinite values")
         digest = hashlib.sha256(b"".join(part.ids for part in found)).digest()
-        return cls(largest, np.sum([part.sums for part in found], axis=0), digest, labels)
+        return cls(largest, np.sum([part.sums for part in found], axis=0), digest, labels, largest_label)
 
 
 def _arbiter(ctx: Context) -> Party:

@@ -18,8 +18,11 @@ class Link(ABC):
 
     #: every party's share stays within this, or training has diverged; a whole number
     share_bound: int
-    #: loss_vector stays within this
-    vector_bound: float
+
+    @staticmethod
+    @abstractmethod
+    def vector_bound(share_bound: int) -> float:
+        """What loss_vector stays within as long as shares stay within ``share_bound``."""
 
     @staticmethod
     @abstractmethod
@@ -53,7 +56,10 @@ class Logistic(Link):
 
     # abs(wx) up to 256 at each party: the expansion is far off long before, and rmsprop's first steps recover
     share_bound = 64
-    vector_bound = 264.0
+
+    @staticmethod
+    def vector_bound(share_bound: int) -> float:
+        return 4.0 * share_bound + 8.0
 
     @staticmethod
     def host_share(wx: np.ndarray) -> np.ndarray:
@@ -74,3 +80,34 @@ class Logistic(Link):
     @staticmethod
     def host_loss(wx: np.ndarray) -> float:
         return float(0.125 * np.sum(wx**2))
+
+
+class Squared(Link):
+    """Linear regression: loss (wx - y)^2 / 2, so d = wx - y."""
+
+    # for labels up to 16; HeteroLinR takes more for larger ones
+    share_bound = 256
+
+    @staticmethod
+    def vector_bound(share_bound: int) -> float:
+        return float(share_bound)
+
+    @staticmethod
+    def host_share(wx: np.ndarray) -> np.ndarray:
+        return wx
+
+    @staticmethod
+    def guest_share(wx: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return wx - y
+
+    @staticmethod
+    def loss_vector(wx: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return wx - y
+
+    @staticmethod
+    def guest_loss(wx: np.ndarray, y: np.ndarray) -> float:
+        return float(0.5 * np.sum((wx - y) ** 2))
+
+    @staticmethod
+    def host_loss(wx: np.ndarray) -> float:
+        return float(0.5 * np.sum(wx**2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,9 @@ import numpy as np
 from airflow_provider_fate.runtime.components.base import Context
 from airflow_provider_fate.runtime.data import Block, Rows, Schema
 from airflow_provider_fate.runtime.federation.checks import Array, Check
+
+#: from sums w x to scores, entry by entry
+Response = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,12 @@ class Scoring:
     """What the guest needs for one partition.
 
     :param others: the hosts' sums, shape (rows, models)
+    :param response: makes scores of sums
     """
 
     linear: Linear
     others: np.ndarray
+    response: Response | None = None
 
 
 def send_sums(ctx: Context, tag: str, rows: Rows, linear: Linear) -> None:
@@ -54,9 +59,12 @@ def receive_sums(ctx: Context, tag: str, rows: Rows, models: int) -> list[np.nda
     return [sum(parts[1:], start=parts[0]) for parts in zip(*received, strict=True)]
 
 
-def scored(rows: Rows, linear: Linear, others: Sequence[np.ndarray], schema: Schema) -> Rows:
-    """Rows of predictions: the logistic function of each model's sum, as columns."""
-    return rows.transform(_score, schema, [Scoring(linear, part) for part in others])
+def scored(rows: Rows, linear: Linear, others: Sequence[np.ndarray], schema: Schema, response: Response) -> Rows:
+    """Rows of predictions: the score of each model's sum, as columns.
+
+    :param response: a function of this package, as it travels to executors by name
+    """
+    return rows.transform(_score, schema, [Scoring(linear, part, response) for part in others])
 
 
 def labels_and_sums(rows: Rows, linear: Linear, others: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -68,6 +76,11 @@ def labels_and_sums(rows: Rows, linear: Linear, others: Sequence[np.ndarray]) ->
 def logistic(sums: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-sums)), without overflow."""
     return np.exp(-np.logaddexp(0.0, -sums))
+
+
+def identity(sums: np.ndarray) -> np.ndarray:
+    """The sums themselves, for a linear regression."""
+    return sums
 
 
 @dataclass(frozen=True)
@@ -95,4 +108,4 @@ def _label_and_sum(block: Block, scoring: Scoring) -> tuple[np.ndarray, np.ndarr
 
 
 def _score(block: Block, scoring: Scoring) -> Block:
-    return Block(block.ids, logistic(scoring.linear.sums(block.x) + scoring.others), block.y)
+    return Block(block.ids, scoring.response(scoring.linear.sums(block.x) + scoring.others), block.y)

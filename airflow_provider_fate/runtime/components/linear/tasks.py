@@ -51,12 +51,14 @@ class Measured:
     :param sums: sum of absolute values of each column
     :param ids: digest of the ids in their order
     :param labels: distinct labels, at most 1001 of them
+    :param largest_label: largest absolute value of a label; NaN or infinity where one is among them
     """
 
     largest: np.ndarray
     sums: np.ndarray
     ids: bytes
     labels: np.ndarray
+    largest_label: float
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,14 @@ class ShareArgument:
     :param bodies: the hosts' encrypted shares, at the guest; ``None`` at a host
     :param slots: at the guest of one host, of all columns of the batch, the loss as the last; ``None`` without a loss
     :param loss_bits: scale of the loss vector
+    :param bound: what shares stay within, or training has diverged
     """
 
     portion: Portion
     method: str
     public: bytes
     bits: int
+    bound: int
     bodies: Sequence[bytes] | None
     slots: Slots | None = None
     loss_bits: int = 0
@@ -161,6 +165,7 @@ def measure(block: Block, _: Any) -> Measured:
         size.sum(axis=0),
         digest.digest(),
         np.empty(0) if block.y is None else np.unique(block.y)[:1001],
+        0.0 if block.y is None else float(np.abs(block.y).max(initial=0.0)),
     )
 
 
@@ -172,13 +177,13 @@ def share(block: Block, argument: ShareArgument) -> Shared | Failed:
     what = "a row's part of the residual"
     try:
         if argument.bodies is None:
-            values, loss = to_integers(link.host_share(wx), argument.bits, link.share_bound, what), link.host_loss(wx)
+            values, loss = to_integers(link.host_share(wx), argument.bits, argument.bound, what), link.host_loss(wx)
         else:
             y = portion.y(block)
-            values = to_integers(link.guest_share(wx, y), argument.bits, link.share_bound, what)
+            values = to_integers(link.guest_share(wx, y), argument.bits, argument.bound, what)
             loss = link.guest_loss(wx, y)
             if slots is not None:
-                vector = to_integers(link.loss_vector(wx, y), argument.loss_bits, link.vector_bound, what)
+                vector = to_integers(link.loss_vector(wx, y), argument.loss_bits, link.vector_bound(argument.bound), what)
     except CryptoError as error:
         return Failed(str(error), peer=False)
     try:

@@ -15,6 +15,7 @@ from airflow_provider_fate.runtime.components.linear.batches import Batches
 from airflow_provider_fate.runtime.components.linear.convergence import Convergence
 from airflow_provider_fate.runtime.components.linear.exchange import Exchange, serve
 from airflow_provider_fate.runtime.components.linear.optimizer import Optimizer
+from airflow_provider_fate.runtime.components.linear.validation import gain
 from airflow_provider_fate.runtime.crypto.scheme import SecretKey
 from airflow_provider_fate.runtime.federation.checks import DictOf, Number, boolean
 
@@ -229,10 +230,10 @@ class Training:
         names = list(fitted.metrics[-1][1])
         stale = False
         for name in names[:1] if self.settings.use_first_metric_only else names:
-            values = [values[name] for _, values in fitted.metrics]
+            values = [gain(name, values[name]) for _, values in fitted.metrics]
             without = len(values) - 1 - int(np.argmax(values))
             stale = stale or (rounds is not None and without >= rounds)
-        first = [values[names[0]] for _, values in fitted.metrics]
+        first = [gain(names[0], values[names[0]]) for _, values in fitted.metrics]
         return int(np.argmax(first)) == len(first) - 1, stale
 
     def _report(self, number: int, fitted: Fitted, moved: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Metrics of a validation during training; higher is better for all of them."""
+"""Metrics of a validation during training."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from sklearn import metrics as sk
 
 from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.runtime.components.binary_curves import ks
-from airflow_provider_fate.runtime.components.evaluation import AT_THRESHOLD
+from airflow_provider_fate.runtime.components.evaluation import AT_THRESHOLD, REGRESSION
+
+#: of all others, lower is better
+HIGHER_IS_BETTER = ("auc", "ks", *AT_THRESHOLD, "r2_score", "explained_variance")
 
 
-def validation_metrics(
+def class_metrics(
     component: str, names: Sequence[str], y: np.ndarray, score: np.ndarray, threshold: float
 ) -> dict[str, float]:
     """Each metric, in the order of ``names``.
@@ -35,3 +38,27 @@ def validation_metrics(
         else:
             raise ConfigError(f"{component}.metrics", f"{name} is not a metric of classes")
     return found
+
+
+def regression_metrics(component: str, names: Sequence[str], y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Each metric, in the order of ``names``.
+
+    :param y: labels, shape (rows,)
+    :param predicted: shape (rows,)
+    :raises ConfigError: a metric is not for a regression
+    :raises DataError: a metric is not defined for these rows
+    """
+    found = {}
+    for name in names:
+        if name not in REGRESSION:
+            raise ConfigError(f"{component}.metrics", f"{name} is not a metric of a regression")
+        try:
+            found[name] = float(REGRESSION[name](y, predicted))
+        except ValueError as error:
+            raise DataError(f"{component}: {name} of the rows to validate on: {error}") from None
+    return found
+
+
+def gain(name: str, value: float) -> float:
+    """A metric's value such that higher is better."""
+    return value if name in HIGHER_IS_BETTER else -value

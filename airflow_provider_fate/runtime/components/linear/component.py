@@ -1,0 +1,389 @@
+"""What the linear models have in common at guest, hosts and arbiter: checks of the rows, training, scoring, storing.
+
+:mod:`..hetero_lr` says who learns what; :mod:`.exchange` how gradients are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from airflow_provider_fate.errors import ConfigError, CryptoError, DataError, ProtocolError
+from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.components.base import Component, Outputs
+from airflow_provider_fate.runtime.components.cross_validation import cross_validate
+from airflow_provider_fate.runtime.components.linear.batches import Batches
+from airflow_provider_fate.runtime.components.linear.exchange import Exchange, Extent, GuestExchange, HostExchange
+from airflow_provider_fate.runtime.components.linear.links import Link
+from airflow_provider_fate.runtime.components.linear.predictions import (
+    Linear,
+    Response,
+    labels_and_sums,
+    receive_sums,
+    scored,
+    send_sums,
+)
+from airflow_provider_fate.runtime.components.linear.training import (
+    Fitted,
+    Training,
+    arbitrate,
+    own_seed,
+    starting_weights,
+)
+from airflow_provider_fate.runtime.crypto.scheme import VectorScheme, generate, public_limits, scheme
+from airflow_provider_fate.runtime.data import Model, Rows, Schema
+from airflow_provider_fate.runtime.federation.checks import Bytes, DictOf, Integer, ListOf, Optional_
+
+FORMAT = 1
+#: more labels than this are no classes
+MOST_CLASSES = 1000
+MOST_PARTITIONS = 1_000_000
+MOST_ROWS = 1 << 40
+#: bits after the point where ``floating_point_precision`` is null: as many as there is room for
+MOST_PRECISION = 52
+
+ROWS = DictOf({"counts": ListOf(Integer(0, MOST_ROWS), max_length=MOST_PARTITIONS), "ids": Bytes(length=32)})
+HOST_DATA = DictOf({"features": Integer(0, 1 << 30), "train": ROWS, "validate": Optional_(ROWS)})
+PLAN = DictOf({"models": Integer(1, MOST_CLASSES), "batches": Integer(1, MOST_ROWS)})
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the guest trains for.
+
+    :param labels: of each model, the label that counts as 1 where all others count as -1; ``None`` takes labels as
+        they are
+    :param classes: the labels of a classifier, ascending; none for a regression
+    """
+
+    labels: list[float | None]
+    classes: tuple[int | float, ...] = ()
+
+
+class HeteroLinear(Component):
+    """A linear model over columns of several parties. Subclasses say what tells it apart."""
+
+    keeps_outputs = True
+    link: ClassVar[type[Link]]
+    #: makes scores of weighted sums
+    response: ClassVar[Response]
+    guest_exchange: ClassVar[type[Exchange]] = GuestExchange
+    host_exchange: ClassVar[type[Exchange]] = HostExchange
+
+    def targets(self, train: Rows, extent: Extent) -> Targets:
+        """At the guest. :raises DataError: the labels are not what the model needs."""
+        raise NotImplementedError
+
+    def share_bound(self, extent: Extent) -> int:
+        """What every party's share of the residuals stays within; the same at guest and hosts, who may agree on it."""
+        return self.link.share_bound
+
+    def validated(self, y: np.ndarray, sums: np.ndarray, label: float | None) -> dict[str, float]:
+        """Metrics of a validation during training, at the guest.
+
+        :param y: labels, shape (rows,)
+        :param sums: of all parties, shape (rows,)
+        :param label: of the model, as in :class:`Targets`
+        """
+        raise NotImplementedError
+
+    def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
+        """Train, then score the training rows (and ``validate_data``) at the guest.
+
+        :param data: ``train_data`` (or ``data``) and, at all parties or at none, ``validate_data``
+        :param models: ``model`` to go on from an earlier one
+        """
+        if self.parameters.cv_param.need_cv:
+            return cross_validate(self, data)
+        if self.ctx.party.role == "arbiter":
+            return self._arbitrate()
+        train, validate = data.get("train_data", data.get("data")), data.get("validate_data")
+        if train is None:
+            raise ConfigError(f"{self.ctx.name}.input.data", "train_data is missing")
+        extent = Extent.of(self.ctx.name, train)
+        checked = None if validate is None else Extent.of(self.ctx.name, validate)
+        if self.ctx.party.role == "guest":
+            return self._fit_guest(train, extent, validate, checked, models.get("model"))
+        return self._fit_host(train, extent, validate, checked, models.get("model"))
+
+    def predict(self, data: dict[str, Rows], model: Model) -> Outputs:
+        """Score rows at the guest; hosts send their weighted sums, the arbiter does nothing."""
+        if self.ctx.party.role == "arbiter":
+            return Outputs()
+        rows = next((data[name] for name in ("data", "test_data", "train_data", "validate_data") if name in data), None)
+        if rows is None:
+            raise ConfigError(f"{self.ctx.name}.input.data", "there is no data to predict")
+        linear = self._linear_of(model, rows.schema)
+        extent = Extent.of(self.ctx.name, rows)
+        federation = self.ctx.federation
+        if self.ctx.party.role == "host":
+            federation.send(federation.guest, "predict/rows", _rows_value(rows, extent))
+            send_sums(self.ctx, "predict/sums", rows, linear)
+            return Outputs()
+        for host in federation.hosts:
+            self._same_rows(host, federation.receive(host, "predict/rows", ROWS), rows, extent, "data")
+        return Outputs({"data": self._score("predict/sums", rows, linear, tuple(model.meta.get("classes", ())))})
+
+    # --- arbiter ----------------------------------------------------------------------------------------------------
+
+    def _arbitrate(self) -> Outputs:
+        federation, encryption = self.ctx.federation, self.parameters.encrypt_param
+        key = generate(encryption.method, encryption.key_length)
+        federation.send([federation.guest, *federation.hosts], "public_key", key.public.public)
+        plan = federation.receive(federation.guest, "plan", PLAN)
+        iterations = arbitrate(self.ctx, self.parameters, key, plan["models"], plan["batches"])
+        return Outputs(summary={"iterations": iterations})
+
+    # --- guest ------------------------------------------------------------------------------------------------------
+
+    def _fit_guest(
+        self, train: Rows, extent: Extent, validate: Rows | None, checked: Extent | None, start: Model | None
+    ) -> Outputs:
+        federation = self.ctx.federation
+        if train.schema.label_name is None:
+            raise DataError(f"{self.ctx.name}: the guest's training data has no label; name it in DataTransform")
+        targets = self.targets(train, extent)
+        if validate is not None and validate.schema.label_name is None:
+            raise DataError(f"{self.ctx.name}: validate_data has no label at the guest")
+        batches = self._batches(train)
+        for host in federation.hosts:
+            said = federation.receive(host, "data", HOST_DATA)
+            self._same_rows(host, said["train"], train, extent, "train_data")
+            if (said["validate"] is None) != (validate is None):
+                raise ConfigError(
+                    f"{self.ctx.name}.input.data.validate_data", f"the guest or {host} has one and the other has none"
+                )
+            if validate is not None:
+                self._same_rows(host, said["validate"], validate, checked, "validate_data")
+            self._private_enough(host, said["features"], batches)
+        labels = targets.labels
+        plan = {"models": len(labels), "batches": batches.number}
+        federation.send([*federation.hosts, federation.arbiter], "plan", plan)
+        intercept = self.parameters.init_param.fit_intercept
+        exchange = self._exchange(self.guest_exchange, train, extent, intercept)
+        starts = self._starts(train, len(labels), intercept, start)
+
+        def validation(tag: str, number: int, weights: np.ndarray) -> dict[str, float]:
+            rows = train if validate is None else validate
+            others = receive_sums(self.ctx, f"{tag}/validation", rows, 1)
+            y, sums = labels_and_sums(rows, _linear([weights], intercept), others)
+            return self.validated(y, sums[:, 0], labels[number])
+
+        with closing(exchange):
+            fitted = Training(self.ctx, self.parameters, exchange, batches, starts, labels, validation).run()
+        linear = _linear([one.weights for one in fitted], intercept)
+        outputs = Outputs(model=self._model(train.schema, fitted, intercept, targets.classes))
+        outputs.data["data"] = self._score("scores/train", train, linear, targets.classes)
+        if validate is not None:
+            outputs.data["validate"] = self._score("scores/validate", validate, linear, targets.classes)
+        outputs.metrics = _metrics(fitted)
+        outputs.summary = {
+            "iterations": [one.iterations for one in fitted],
+            "converged": [one.converged for one in fitted],
+            "loss_history": [one.losses for one in fitted],
+        }
+        return outputs
+
+    def _same_rows(self, host: Party, said: dict[str, Any], rows: Rows, extent: Extent, name: str) -> None:
+        if said != _rows_value(rows, extent):
+            raise DataError(
+                f"{self.ctx.name}: {name} has {sum(said['counts'])} rows at {host} and {rows.count} at the guest, and "
+                "not the same ids in the same order; let it come from an Intersection"
+            )
+
+    def _private_enough(self, host: Party, features: int, batches: Batches) -> None:
+        """With as many equations as unknowns a host could compute each row's residual, and so its label."""
+        if batches.smallest <= features:
+            raise ConfigError(
+                f"{self.ctx.name}.batch_size",
+                f"a batch has {batches.smallest} rows, and {host} has {features} features: its gradients would tell it "
+                "each row's label; use larger batches, or fewer features",
+            )
+
+    # --- host -------------------------------------------------------------------------------------------------------
+
+    def _fit_host(
+        self, train: Rows, extent: Extent, validate: Rows | None, checked: Extent | None, start: Model | None
+    ) -> Outputs:
+        federation = self.ctx.federation
+        value = {
+            "features": len(train.schema.features),
+            "train": _rows_value(train, extent),
+            "validate": None if validate is None or checked is None else _rows_value(validate, checked),
+        }
+        federation.send(federation.guest, "data", value)
+        plan = federation.receive(federation.guest, "plan", PLAN)
+        batches = self._batches(train)
+        if plan["batches"] != batches.number:
+            raise ProtocolError(
+                str(federation.guest),
+                f"the guest has {plan['batches']} batches an iteration, here are {batches.number}",
+            )
+        exchange = self._exchange(self.host_exchange, train, extent, intercept=False)
+        starts = self._starts(train, plan["models"], False, start)
+
+        def validation(tag: str, number: int, weights: np.ndarray) -> dict[str, float]:
+            rows = train if validate is None else validate
+            send_sums(self.ctx, f"{tag}/validation", rows, _linear([weights], False))
+            return {}
+
+        labels = [None] * plan["models"]
+        with closing(exchange):
+            fitted = Training(self.ctx, self.parameters, exchange, batches, starts, labels, validation).run()
+        linear = _linear([one.weights for one in fitted], False)
+        send_sums(self.ctx, "scores/train", train, linear)
+        if validate is not None:
+            send_sums(self.ctx, "scores/validate", validate, linear)
+        return Outputs(
+            model=self._model(train.schema, fitted, False, ()),
+            summary={
+                "iterations": [one.iterations for one in fitted],
+                "converged": [one.converged for one in fitted],
+            },
+        )
+
+    # --- both -------------------------------------------------------------------------------------------------------
+
+    def _batches(self, rows: Rows) -> Batches:
+        own = self.parameters
+        if not rows.count:
+            raise DataError(f"{self.ctx.name}: there are no rows to train on; the intersection is empty")
+        return Batches(
+            rows.counts, own.batch_size, shuffle=own.shuffle, strategy=own.batch_strategy, seed=self.ctx.seed
+        )
+
+    def _exchange(self, kind: type[Exchange], rows: Rows, extent: Extent, intercept: bool) -> Exchange:
+        hosts = len(self.ctx.federation.hosts)
+        if hosts > 1 and self.parameters.early_stop != "weight_diff":
+            self.ctx.log(f"{hosts} hosts: early_stop is weight_diff, as the loss is computed with one host only")
+        precision = self.parameters.floating_point_precision
+        return kind(
+            self.ctx,
+            self._cipher(),
+            self.link,
+            rows,
+            extent,
+            intercept=intercept,
+            precision=MOST_PRECISION if precision is None else precision,
+            with_loss=hosts == 1,
+            share_bound=self.share_bound(extent),
+        )
+
+    def _cipher(self) -> VectorScheme:
+        federation, encryption = self.ctx.federation, self.parameters.encrypt_param
+        if federation.arbiter is None:
+            raise ConfigError("role.arbiter", f"{self.ctx.name} needs an arbiter, which holds the key")
+        fewest, most = public_limits(encryption.method, encryption.key_length)
+        public = federation.receive(federation.arbiter, "public_key", Bytes(max_length=most))
+        try:
+            if len(public) < fewest:
+                raise CryptoError(f"expected a public key of {fewest} bytes, got {len(public)}")
+            return scheme(encryption.method, public)
+        except CryptoError as error:
+            raise ProtocolError(
+                str(federation.arbiter), f"the public key of {federation.arbiter} is refused: {error}"
+            ) from None
+
+    def _starts(self, rows: Rows, models: int, intercept: bool, start: Model | None) -> list[np.ndarray]:
+        features = len(rows.schema.features)
+        if start is None:
+            return [
+                starting_weights(self.parameters, features, intercept, own_seed(self.ctx, self.parameters, number))
+                for number in range(models)
+            ]
+        linear = self._linear_of(start, rows.schema)
+        if linear.columns is not None or linear.weights.shape[1] != models:
+            raise DataError(
+                f"{self.ctx.name}: the model to go on from has other features, or another number of classes"
+            )
+        full = np.vstack([linear.weights, linear.intercepts[None, :]]) if intercept else linear.weights
+        return [full[:, number].copy() for number in range(models)]
+
+    def _score(self, tag: str, rows: Rows, linear: Linear, classes: tuple[int | float, ...]) -> Rows:
+        """Predictions, at the guest."""
+        models = linear.weights.shape[1]
+        if classes:
+            columns = tuple(str(label) for label in (classes[1:] if models == 1 else classes))
+            threshold = self.parameters.predict_param.threshold
+            schema = Schema(
+                rows.schema.id_name, columns, rows.schema.label_name, "prediction", classes, threshold
+            )
+        else:
+            schema = Schema(rows.schema.id_name, ("label",), rows.schema.label_name, "prediction")
+        return scored(rows, linear, receive_sums(self.ctx, tag, rows, models), schema, self.response)
+
+    def _model(
+        self, schema: Schema, fitted: list[Fitted], intercept: bool, classes: tuple[int | float, ...]
+    ) -> Model:
+        """One model's numbers at the top, or those of each class under ``models``."""
+        meta: dict[str, Any] = {"format": FORMAT, "module": self.module, "features": list(schema.features)}
+        if classes:
+            meta["classes"] = list(classes)
+        described = [_described(one, schema.features, intercept) for one in fitted]
+        if len(described) == 1:
+            return Model({**meta, **described[0]})
+        if classes:
+            described = [{"class": label, **one} for label, one in zip(classes, described, strict=True)]
+        return Model({**meta, "models": described})
+
+    def _linear_of(self, model: Model, schema: Schema) -> Linear:
+        """The weights of a stored model, for rows of ``schema``. :raises DataError: they do not fit together."""
+        meta = model.meta
+        if meta.get("module") != self.module or meta.get("format") != FORMAT:
+            raise DataError(
+                f"{self.ctx.name}: expected a model of {self.module} in format {FORMAT}, "
+                f"found {meta.get('module')!r} in format {meta.get('format')!r}"
+            )
+        missing = [feature for feature in meta["features"] if feature not in schema.features]
+        if missing:
+            raise DataError(
+                f"{self.ctx.name}: the data lacks {len(missing)} of the model's features: {', '.join(missing[:5])}; "
+                f"it has {', '.join(schema.features[:10])}"
+            )
+        models = meta.get("models", [meta])
+        weights = np.array([[one["weights"][feature] for one in models] for feature in meta["features"]])
+        places = {feature: place for place, feature in enumerate(schema.features)}
+        columns = np.array([places[feature] for feature in meta["features"]], np.int64)
+        plain = len(columns) == len(schema.features) and (columns == np.arange(len(columns))).all()
+        intercepts = np.array([one["intercept"] or 0.0 for one in models])
+        return Linear(weights.reshape(len(columns), len(models)), intercepts, None if plain else columns)
+
+
+def _described(fitted: Fitted, features: Sequence[str], intercept: bool) -> dict[str, Any]:
+    return {
+        "weights": dict(zip(features, fitted.weights[: len(features)].tolist(), strict=True)),
+        "intercept": float(fitted.weights[-1]) if intercept else None,
+        "iterations": fitted.iterations,
+        "is_converged": fitted.converged,
+        "loss_history": fitted.losses,
+        "validation": [{"iteration": iteration, **values} for iteration, values in fitted.metrics],
+        "best_iteration": fitted.best_iteration,
+    }
+
+
+def _metrics(fitted: list[Fitted]) -> dict[str, Any]:
+    """Numbers of the last iteration of each model."""
+    found: dict[str, Any] = {}
+    for number, one in enumerate(fitted):
+        suffix = f".{number}" if len(fitted) > 1 else ""
+        found[f"iterations{suffix}"] = one.iterations
+        if one.losses:
+            found[f"loss{suffix}"] = one.losses[-1]
+        if one.metrics:
+            found |= {f"validation_{name}{suffix}": value for name, value in one.metrics[-1][1].items()}
+    return found
+
+
+def _rows_value(rows: Rows, extent: Extent) -> dict[str, Any]:
+    return {"counts": list(rows.counts), "ids": extent.ids}
+
+
+def _linear(weights: list[np.ndarray], intercept: bool) -> Linear:
+    columns = np.column_stack(weights)
+    if intercept:
+        return Linear(columns[:-1], columns[-1])
+    return Linear(columns, np.zeros(columns.shape[1]))
