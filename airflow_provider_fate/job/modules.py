@@ -108,6 +108,9 @@ def module(name: object, path: str) -> ModuleSpec:
     :param path: where the name stands, for the error
     :raises ConfigError: when it is unknown or not there yet
     """
+    # as FATE, whose own files have HomoSecureBoost and HomoSecureboost
+    spelt = {known.lower(): known for known in (*KNOWN_LATER, *MODULES)}
+    name = spelt.get(name.lower(), name) if isinstance(name, str) else name
     if isinstance(name, str) and name in MODULES:
         return MODULES[name]
     if isinstance(name, str) and name in KNOWN_LATER:

@@ -113,3 +113,10 @@ def test_a_train_jobs_dsl_predicts() -> None:
     assert job.components["hetero_lr_0"].inputs == {"test_data": ["intersection_0.data"]}
     assert job.components["hetero_lr_0"].mode == "predict"
     assert [n for n in job.notices if n.startswith("dsl.components.hetero_lr_0.input.data.train_data is taken as")]
+
+
+def test_modules_in_other_letters_are_the_same() -> None:
+    """FATE's own suites train a HomoSecureBoost and predict with a HomoSecureboost."""
+    conf, dsl = load("hetero_lr_v2")
+    dsl["components"]["hetero_lr_0"]["module"] = "Heterolr"
+    assert Job.parse(conf, dsl) == Job.parse(*load("hetero_lr_v2"))
