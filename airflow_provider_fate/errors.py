@@ -66,6 +66,10 @@ class PeerRestarted(PeerError):
     """A peer came back with a new run of the same job: meet again and go on from a checkpoint."""
 
 
+class PeerFinished(PeerError):
+    """A peer has finished the job, in a session in which this party had come to the end as well before it ended."""
+
+
 class ProtocolError(PeerError):
     """What arrived from a peer is not what the protocol allows."""
 

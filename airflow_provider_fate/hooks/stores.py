@@ -6,11 +6,13 @@ from typing import Any
 
 from airflow_provider_fate.hooks.storage import storage_hook
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.progress import job_directory
+from airflow_provider_fate.runtime.progress import end_directory, job_directory
 from airflow_provider_fate.runtime.storage.models import ModelStore
 from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
 
-__all__ = ["ModelStore", "TableMeta", "TableStore", "forget_job_status", "job_status", "models", "tables"]
+__all__ = [
+    "ModelStore", "TableMeta", "TableStore", "forget_end", "forget_job_status", "job_status", "models", "tables",
+]  # fmt: skip
 
 
 def tables(conn_id: str) -> TableStore:
@@ -39,6 +41,11 @@ def job_status(conn_id: str, job_id: str, party: Party) -> dict[str, Any] | None
 def forget_job_status(conn_id: str, job_id: str, party: Party) -> None:
     """Delete what :func:`job_status` would return."""
     storage_hook(conn_id).storage.delete(_status_path(job_id, party))
+
+
+def forget_end(conn_id: str, job_id: str, party: Party) -> None:
+    """Delete what a party keeps to end a job without its peers; a task that is cleared runs its job anew then."""
+    storage_hook(conn_id).storage.delete(end_directory(job_id, party))
 
 
 def _status_path(job_id: str, party: Party) -> str:

@@ -128,7 +128,9 @@ class FateSubmitOperator(SparkSubmitOperator):
             status = self._run(context)
         finally:
             shutil.rmtree(self._work, ignore_errors=True)
-        return self.finish(context, self._result(status))
+        result = self.finish(context, self._result(status))
+        self._forget_end()
+        return result
 
     def _prepare(self, context: Context) -> None:
         from airflow_provider_fate.hooks.transport import new_nonce, transport_hook
@@ -333,6 +335,15 @@ class FateSubmitOperator(SparkSubmitOperator):
         from airflow_provider_fate.hooks.stores import forget_job_status
 
         forget_job_status(self.storage_conn_id, str(self.job_id), self._party)
+
+    def _forget_end(self) -> None:
+        """The last that is done: until then a try that is killed is done again without the peers, who may be gone."""
+        from airflow_provider_fate.hooks.stores import forget_end
+
+        try:
+            forget_end(self.storage_conn_id, str(self.job_id), self._party)
+        except FateError as error:
+            self.log.warning("What the job kept for a next try could not be deleted: %s", error)
 
     def _on_progress(self, message: dict[str, Any]) -> None:
         """Take what the application says beside its line in the log."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -78,26 +79,30 @@ class CheckpointStore:
             outputs.model = load_component(self.storage, directory, "model")
         return outputs
 
-    def of(self, component: str, common: list[str]) -> StoredCheckpoint:
-        """The steps of a component that is about to run, given the labels that all parties hold."""
+    def of(self, component: str, common: list[str], record: Callable[[], int] = lambda: 0) -> StoredCheckpoint:
+        """The steps of a component that is about to run, given the labels that all parties hold.
+
+        :param record: see :class:`StoredCheckpoint`
+        """
         prefix = f"{component}@"
         steps = [int(label.removeprefix(prefix)) for label in common if label.startswith(prefix)]
-        return StoredCheckpoint(self.storage, f"{self.directory}/{component}", max(steps, default=None))
-
-    def clear(self) -> None:
-        self.storage.delete(self.directory)
+        return StoredCheckpoint(self.storage, f"{self.directory}/{component}", max(steps, default=None), record)
 
 
 class StoredCheckpoint(Checkpoint):
     """Steps of one component as files.
 
+    :param record: writes the numbers that the component has recorded to the metrics file, and says how many they are
     :param every: a state is written after steps that are multiples of it, so at the same ones at every party
     """
 
-    def __init__(self, storage: Storage, directory: str, step: int | None, every: int = 5) -> None:
+    def __init__(
+        self, storage: Storage, directory: str, step: int | None, record: Callable[[], int], every: int = 5
+    ) -> None:
         self.storage = storage
         self.directory = directory
         self.step = step
+        self.record = record
         self.every = every
 
     def save(self, step: int, arrays: dict[str, np.ndarray], meta: dict[str, Any] | None = None) -> None:
@@ -105,7 +110,7 @@ class StoredCheckpoint(Checkpoint):
             return
         buffer = io.BytesIO()
         text = np.frombuffer(json.dumps(meta or {}).encode(), np.uint8)
-        np.savez(buffer, allow_pickle=False, _meta=text, **arrays)
+        np.savez(buffer, allow_pickle=False, _meta=text, _recorded=np.int64(self.record()), **arrays)
         self.storage.write_bytes(f"{self.directory}/{_file(step)}", buffer.getvalue())
         for old in sorted(_steps(self.storage.list(self.directory)))[:-KEPT_STEPS]:
             self.storage.delete(f"{self.directory}/{_file(old)}")
@@ -113,10 +118,19 @@ class StoredCheckpoint(Checkpoint):
     def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         if self.step is None:
             raise ValueError("there is no step to go on from")
-        content = io.BytesIO(self.storage.read_bytes(f"{self.directory}/{_file(self.step)}"))
-        with np.load(content, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        with self._open() as stored:
+            arrays = {name: stored[name] for name in stored.files if name != "_recorded"}
         return arrays, json.loads(arrays.pop("_meta").tobytes())
+
+    @property
+    def recorded(self) -> int:
+        """How many numbers the component had recorded when the state of :attr:`step` was written."""
+        with self._open() as stored:
+            return int(stored["_recorded"])
+
+    def _open(self) -> Any:
+        content = io.BytesIO(self.storage.read_bytes(f"{self.directory}/{_file(self.step)}"))
+        return np.load(content, allow_pickle=False)
 
 
 def _file(step: int) -> str:

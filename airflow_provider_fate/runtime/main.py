@@ -70,8 +70,9 @@ def main(arguments: list[str]) -> int:
             job, application["job_id"], version, party, storage, engine, progress, application.get("run_url", "")
         )
         pipeline.prepare()
-        spark.await_started(float(application["wait_seconds"]))
-        pipeline.run(session)
+        if not pipeline.ended_before(session):
+            spark.await_started(float(application["wait_seconds"]))
+            pipeline.run(session)
         progress.write_status(state="success", component=None)
         spark.stop()
         return 0

@@ -6,9 +6,10 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from airflow_provider_fate.errors import DataError, FateError, PeerRestarted
+from airflow_provider_fate.errors import DataError, FateError, PeerFinished, PeerRestarted
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.dsl import MODEL_INPUTS, ComponentSpec
 from airflow_provider_fate.job.party import Party
@@ -16,10 +17,11 @@ from airflow_provider_fate.runtime.checkpoints import CheckpointStore
 from airflow_provider_fate.runtime.components.base import Checkpoint, Component, Context, NoCheckpoint, Outputs
 from airflow_provider_fate.runtime.components.registry import component_class
 from airflow_provider_fate.runtime.data import Engine, Model, Rows
+from airflow_provider_fate.runtime.ending import Ending
 from airflow_provider_fate.runtime.federation import checks
 from airflow_provider_fate.runtime.federation.base import Federation
 from airflow_provider_fate.runtime.federation.session import Session
-from airflow_provider_fate.runtime.progress import Progress
+from airflow_provider_fate.runtime.progress import Progress, end_directory
 from airflow_provider_fate.runtime.rows_io import read_rows, write_rows
 from airflow_provider_fate.runtime.storage.base import Storage
 from airflow_provider_fate.runtime.storage.models import ModelStore
@@ -77,6 +79,7 @@ class Pipeline:
         self.tables = TableStore(storage)
         self.model_store = ModelStore(storage, party)
         self.model_version = model_version
+        self._ending: Ending | None = None
         self._stored_models: dict[str, Model] = {}
         self._inputs: dict[str, TableMeta] = {}
 
@@ -92,38 +95,86 @@ class Pipeline:
                 self._inputs[spec.name] = self.tables.meta(table.namespace, table.name)
         if self.job.job_type == "predict":
             self._stored_models = self.model_store.load(self.job.model_id, self.model_version)
+        self._ending = Ending(self.storage, end_directory(self.job_id, self.party), self._state_key())
+
+    def ended_before(self, session: Session) -> bool:
+        """Whether an earlier try came to the end and knew that all had; then the rest is done, and nobody is met."""
+        if not self._ending.agreed:
+            return False
+        self._end_alone(session, "an earlier try")
+        return True
 
     def run(self, session: Session) -> None:
         """Meet the other parties and run the job, again from the last common checkpoint when one comes back."""
+        ending = self._ending
         checkpoints = CheckpointStore(self.storage, f"{self.progress.directory}/checkpoints/{self._state_key()}")
         for _ in range(MOST_MEETINGS):
-            held = checkpoints.labels()
-            common = session.meet(held + [name for name in self._not_mine() if name not in held])
             try:
+                common = session.meet(self._held(checkpoints), ending.session)
+                if ending.label in common:
+                    self._end_alone(session, "every party")
+                    return
+                self.progress.go_on(self._recorded(checkpoints, common))
                 self._show_runs(session.federation().scoped("job"))
                 result = self._run_components(session.federation(), checkpoints, common)
-                self._agree_to_end(session.federation().scoped("job"))
-                self._store(result)
+                self._keep(result, session.id)
+                session.agree()
+                ending.agree()
+                ending.store()
                 session.finish()
                 break
             except PeerRestarted:  # the session has said who
                 continue
+            except PeerFinished as finished:
+                self._end_alone(session, finished.party)
+                return
         else:
             raise FateError(f"the parties met {MOST_MEETINGS} times and never came to the end")
-        checkpoints.clear()
+        self._tell_results()
+
+    def _end_alone(self, session: Session, who: str) -> None:
+        """Store what was kept, as all had come to the end.
+
+        :param who: knows it
+        """
+        self.progress.say(f"going on from the end, to which {who} had come before: only storing is left")
+        self._ending.agree()
+        self._ending.store()
+        session.leave(self._ending.session)
+        self._tell_results()
+
+    def _tell_results(self) -> None:
         self.storage.delete(f"{self.progress.directory}/checkpoints")
-        for outputs in result.outputs.values():
-            if outputs.verdict:
-                self.progress.say(outputs.verdict)
+        results = self._ending.results
+        self.progress.status.update(results["status"])
+        for verdict in results["verdicts"]:
+            self.progress.say(verdict)
+
+    def _held(self, checkpoints: CheckpointStore) -> list[str]:
+        """What this party can go on from."""
+        held = [label for label in (self._ending.label, *checkpoints.labels()) if label]
+        # a checkpoint counts when all who take part hold it, so the others say that they do
+        others = [spec.name for spec in self.job.components.values() if self.party.role not in spec.roles]
+        return list(dict.fromkeys(held + others))
+
+    def _recorded(self, checkpoints: CheckpointStore, common: list[str]) -> dict[str, int | None]:
+        """Of each component that is not begun anew, how many of its numbers count; ``None`` for all."""
+        counts: dict[str, int | None] = {}
+        for spec in self.job.components.values():
+            if self.party.role in spec.roles and spec.module != READER and component_class(spec.module).keeps_outputs:
+                checkpoint = checkpoints.of(spec.name, common)
+                if spec.name in common:
+                    counts[spec.name] = None
+                elif checkpoint.step is not None:
+                    counts[spec.name] = checkpoint.recorded
+        return counts
 
     def _state_key(self) -> str:
         """Changes with all that a checkpoint depends on."""
-        content = [self.job.to_dict(), str(self.party), [meta.digest for meta in self._inputs.values()]]
+        content = [
+            self.job.to_dict(), self.model_version, str(self.party), [meta.digest for meta in self._inputs.values()],
+        ]  # fmt: skip
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-    def _not_mine(self) -> list[str]:
-        # a checkpoint counts when all who take part hold it, so the others say that they do
-        return [spec.name for spec in self.job.components.values() if self.party.role not in spec.roles]
 
     def _run_components(self, federation: Federation, checkpoints: CheckpointStore, common: list[str]) -> Run:
         run = Run()
@@ -141,13 +192,16 @@ class Pipeline:
                 self.progress.say(f"{spec.name} ({spec.module}): done before, going on from its checkpoint")
             else:
                 self.progress.say(f"{spec.name} ({spec.module}): started")
-                checkpoint = checkpoints.of(spec.name, common) if kind.keeps_outputs else NoCheckpoint()
+                checkpoint: Checkpoint = NoCheckpoint()
+                if kind.keeps_outputs:
+                    checkpoint = checkpoints.of(spec.name, common, partial(self.progress.recorded, spec.name))
                 context = self._context(spec.name, federation.scoped(spec.name), checkpoint)
                 component = kind(context, self.job.parameters(spec.name, self.party))
                 outputs = self._run_component(component, spec, run)
                 if kind.keeps_outputs:
                     for rows in outputs.data.values():
                         rows.cache()
+                    self.progress.flush()
                     checkpoints.save(spec.name, outputs, self.engine)
                 self.progress.say(
                     f"{spec.name} ({spec.module}): done in {time.monotonic() - started:.1f} s{_shown(outputs.metrics)}"
@@ -223,15 +277,15 @@ class Pipeline:
             if url:
                 self.progress.say(f"{peer} shows its part at {url!r}", peer_run=url)
 
-    def _agree_to_end(self, federation: Federation) -> None:
-        """All parties have come to the end before one stores a result."""
-        peers = [party for party in federation.parties if party != self.party]
-        federation.send(peers, "done", True)
-        for peer in peers:
-            federation.receive(peer, "done", checks.boolean)
-
-    def _store(self, run: Run) -> None:
-        status = self.progress.status
+    def _keep(self, run: Run, session: str) -> None:
+        """Keep the results of ``session`` where nobody looks for them, but a later try of this party."""
+        directory = self._ending.begin(session)
+        tables = TableStore(self.storage, f"{directory}/tables")
+        moves: list[tuple[str, str]] = []
+        status: dict[str, Any] = {
+            "model_id": self.job.model_id, "model_version": self.model_version, "output": {},
+            "metrics": self.progress.status["metrics"], "summary": self.progress.status.get("summary", {}),
+        }  # fmt: skip
         for name, outputs in run.outputs.items():
             for output, rows in outputs.data.items():
                 if rows.schema.kind == "prediction":
@@ -241,14 +295,19 @@ class Pipeline:
                         "label" if rows.schema.label_name else None, [], source=f"job {self.job_id}, {name}",
                         extra={"type": kind},
                     )
-                    write_rows(self.tables, rows, meta, self.engine)
+                    write_rows(tables, rows, meta, self.engine)
+                    place = (meta.namespace, meta.name)
+                    moves.append((tables.directory(*place), self.tables.directory(*place)))
                     entry = {"namespace": meta.namespace, "name": meta.name, "count": meta.count}
                     status["output"].setdefault(name, {})[output] = entry
                     if self.job.job_type == "predict":
                         status["result"] = entry
         if self.job.job_type == "train":
-            self.model_store.save(self.job.model_id, self.model_version, run.models, self.job.to_dict())
-        status.update(model_id=self.job.model_id, model_version=self.model_version)
+            model = (self.job.model_id, self.model_version)
+            self.model_store.write(f"{directory}/model", *model, run.models, self.job.to_dict())
+            moves.append((f"{directory}/model", self.model_store.directory(*model)))
+        verdicts = [outputs.verdict for outputs in run.outputs.values() if outputs.verdict]
+        self._ending.keep(session, moves, {"status": status, "verdicts": verdicts})
 
 
 def _input(kind: str, place: int) -> str:

@@ -6,6 +6,8 @@ import json
 import math
 import sys
 import time
+from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +23,11 @@ FLUSH_SECONDS = 5.0
 def job_directory(job_id: str, party: Party) -> str:
     """Where one party's part of a job stands, below the storage's root."""
     return f"jobs/{job_id}/{party}"
+
+
+def end_directory(job_id: str, party: Party) -> str:
+    """Where a party keeps its results until they are where they belong and its task has ended, see ``ending.py``."""
+    return f"{job_directory(job_id, party)}/end"
 
 
 class Progress:
@@ -39,13 +46,17 @@ class Progress:
             "output": {},
         }
         self._storage: Storage | None = None
-        self._lines: list[str] = []
-        self._written = 0
+        self._lines: list[tuple[str, str]] = []  # component and line of metrics.jsonl
+        self._unwritten = False
         self._last_write = 0.0
 
     def attach(self, storage: Storage) -> None:
-        """From here on the status and the metrics are kept in ``storage``."""
+        """From here on the status and the metrics are kept in ``storage``, after what an earlier try recorded."""
         self._storage = storage
+        path = f"{self.directory}/metrics.jsonl"
+        if storage.exists(path):
+            earlier = storage.read_bytes(path).decode(errors="replace").splitlines()
+            self._lines = [(name, line) for line in earlier if (name := _component_of(line)) is not None]
         self.write_status()
 
     @property
@@ -59,26 +70,48 @@ class Progress:
     def record(self, component: str, name: str, value: float, step: int | None = None) -> None:
         """One number of a component, e.g. a loss, at a step."""
         number = float(value)
-        self._lines.append(
-            json.dumps(
-                {
-                    "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                    "component": component,
-                    "name": name,
-                    "value": number if math.isfinite(number) else None,
-                    "step": step,
-                }
-            )
+        line = json.dumps(
+            {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "component": component,
+                "name": name,
+                "value": number if math.isfinite(number) else None,
+                "step": step,
+            }
         )
+        self._lines.append((component, line))
+        self._unwritten = True
         if time.monotonic() - self._last_write > FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
         """Write the metrics recorded so far."""
         self._last_write = time.monotonic()
-        if self._storage is not None and len(self._lines) > self._written:
-            self._storage.write_bytes(f"{self.directory}/metrics.jsonl", ("\n".join(self._lines) + "\n").encode())
-            self._written = len(self._lines)
+        if self._storage is not None and self._unwritten:
+            text = "".join(f"{line}\n" for _, line in self._lines)
+            self._storage.write_bytes(f"{self.directory}/metrics.jsonl", text.encode())
+            self._unwritten = False
+
+    def recorded(self, component: str) -> int:
+        """Write the metrics, and say how many numbers of a component are among them."""
+        self.flush()
+        return sum(name == component for name, _ in self._lines)
+
+    def go_on(self, recorded: Mapping[str, int | None]) -> None:
+        """Drop the numbers that are recorded again, as the job goes on from checkpoints.
+
+        :param recorded: of each component, how many of its first numbers stay; ``None`` for all
+        """
+        seen: Counter[str] = Counter()
+        kept = []
+        for name, line in self._lines:
+            limit = recorded.get(name, 0)
+            if limit is None or seen[name] < limit:
+                kept.append((name, line))
+            seen[name] += 1
+        self._unwritten = self._unwritten or len(kept) < len(self._lines)
+        self._lines = kept
+        self.flush()
 
     def write_status(self, **more: Any) -> None:
         """Keep the status, with what is new in ``more``."""
@@ -86,3 +119,11 @@ class Progress:
         if self._storage is not None:
             self.flush()
             self._storage.write_json(f"{self.directory}/status.json", self.status)
+
+
+def _component_of(line: str) -> str | None:
+    """Whose number a line of the metrics file is, ``None`` where it is none."""
+    try:
+        return str(json.loads(line)["component"])
+    except (ValueError, KeyError, TypeError):
+        return None

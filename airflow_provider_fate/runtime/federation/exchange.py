@@ -17,6 +17,7 @@ from airflow_provider_fate.errors import (
     ConfigError,
     FateError,
     PeerFailed,
+    PeerFinished,
     PeerRestarted,
     ProtocolError,
     TransportError,
@@ -95,12 +96,15 @@ class Exchange:
         self._view: dict[str, str] = {}
         self._session: str | None = None
         self._met = False
+        self._agreed = False  # all have come to the end in this session
+        self._ended = ""  # an earlier session in which this party came to the end, without knowing of all others
+        self._settled: PeerFinished | None = None  # who knows that all did
         self._fatal: FateError | None = None
         self._send_lock = threading.Lock()
 
     # -- rendezvous
 
-    def _begin(self, checkpoints: list[str]) -> None:
+    def _begin(self, checkpoints: list[str], ended: str) -> None:
         with self._lock:
             if self._stopped:
                 raise RuntimeError("the session has ended")
@@ -109,7 +113,9 @@ class Exchange:
             self._run = f"{self.nonce}.{secrets.token_hex(8)}"
             self._checkpoints = checkpoints
             self._hello_pause = _FIRST_HELLO
-            self._met = False
+            self._met = self._agreed = False
+            self._ended = ended
+            self._settled = None
             self._fatal = None
             for peer in self._peers.values():
                 peer.reset()
@@ -208,6 +214,11 @@ class Exchange:
         if peer.hello is not None and hello.run == peer.hello.run:
             self._on_same_run(peer, hello)
             return
+        if self._agreed:
+            # It came to the end too, and takes its results from its storage when it hears that all had.
+            peer.bye_due = peer.said_bye
+            self._lock.notify_all()
+            return
         if peer.hello is not None:
             peer.old_runs.add(peer.hello.run)
         peer.hello = hello
@@ -263,7 +274,16 @@ class Exchange:
             peer.inbox.expect(bye.sent)
             peer.bye = True
             peer.left = peer.left or bye.left
-            self._lock.notify_all()
+        elif self._met:
+            return
+        elif bye.session and bye.session == self._ended:
+            self._settled = PeerFinished(str(peer.party), f"{peer.party} has finished the job: all had come to the end")
+        elif not peer.here:
+            self.log(
+                f"{peer.party} has finished this job in an earlier session, from which nothing is kept here; where it "
+                "does not start again, clear the tasks of all parties, or begin a new run"
+            )
+        self._lock.notify_all()
 
     # -- hellos and signs of life (in a thread of the session)
 
@@ -293,6 +313,9 @@ class Exchange:
                 due.append((peer.party, self._packed_hello(name)))
                 again = not self._met and not (peer.hello is not None and peer.hello.view == self._view)
                 peer.hello_due = now + self._hello_pause if again else float("inf")
+            if peer.bye_due:
+                peer.bye_due = False
+                due.append((peer.party, self._packed_bye(name, self._session or "", sent=peer.sent)))
         if due and not self._met:
             self._hello_pause = min(2 * self._hello_pause, _LAST_HELLO)
         if self._beat_due <= now:
@@ -311,6 +334,11 @@ class Exchange:
             wake = min([self._beat_due, *(peer.hello_due for peer in self._peers.values())])
             self._lock.wait(max(0.0, wake - now))
         return due
+
+    def _packed_bye(self, to: str, session: str, *, sent: int = 0, left: bool = False) -> bytes:
+        return pack(
+            Bye(job=self.job_id, sender=str(self.me), receiver=to, session=session, sent=sent, left=left)
+        )
 
     def _packed_hello(self, to: str) -> bytes:
         body = pack(self._hello(to))

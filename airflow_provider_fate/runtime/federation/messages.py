@@ -111,7 +111,7 @@ class Abort(Message, tag="abort"):
 
 
 class Bye(Message, tag="bye"):
-    """The sender is done with the job.
+    """The sender is done with the job: all parties had come to the end in this session, and it has stored its results.
 
     :param sent: as in :class:`Alive`
     :param left: it is not waiting for the receiver's bye, and nothing more can be sent to it

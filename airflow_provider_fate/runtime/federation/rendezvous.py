@@ -39,6 +39,7 @@ class Peer:
         self.bye = False
         self.left = False
         self.said_bye = False
+        self.bye_due = False  # it came back after the end was agreed, and is to be told
         self.sent = 0
         self.hello_due = 0.0  # monotonic; when to say hello to it
         self.inbox = Inbox(self.limits)

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from airflow_provider_fate.errors import FateError, PeerTimeout, ProtocolError, TransportError
@@ -19,7 +20,6 @@ from airflow_provider_fate.runtime.federation.messages import (
     MAX_REASON,
     MAX_TAG,
     Abort,
-    Bye,
     Data,
     pack,
     printable,
@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 _GOODBYE = 3.0  # seconds for the last messages to be accepted
 _LOST = 60.0  # seconds after which a value that was sent and has not come is lost
 _AFTER_LAST_WORDS = 60.0  # seconds that a peer which ended before we began is waited for
+_DONE = "job/done"  # the tag of the word that a party has come to the end
 _STILL = 60.0  # seconds between two lines that say whom we wait for
 
 
@@ -40,17 +41,19 @@ class Session(Exchange):
 
     # -- rendezvous
 
-    def meet(self, checkpoints: Sequence[str] = ()) -> list[str]:
+    def meet(self, checkpoints: Sequence[str] = (), ended: str = "") -> list[str]:
         """Wait until all parties are here with the same conf; may be called again after :class:`PeerRestarted`.
 
         :param checkpoints: what this party can go on from
+        :param ended: the :attr:`id` of the session in which this party came to the end and kept its results, if any
         :returns: those that every party holds, in the order of the first party
         :raises PeerTimeout: who never came
         :raises PeerFailed: a peer ended, with its reason
+        :raises PeerFinished: a peer knows that all had come to the end in ``ended``: nobody need be met
         :raises ConfigError: what differs between the parties' confs
         :raises ProtocolError: a peer speaks another version, or something that is no protocol at all
         """
-        self._begin(list(checkpoints))
+        self._begin(list(checkpoints), ended)
         if self._thread is None:
             self.transport.open(self.job_id, self.me, [peer.party for peer in self._peers.values()], self._deliver)
             self._thread = threading.Thread(target=self._background, name=f"federation-{self.me}", daemon=True)
@@ -88,6 +91,12 @@ class Session(Exchange):
             f"{self.job_id}, messages over {self.transport.description}).{words} Look at the log of its task, and "
             "whether its Spark application still runs.",
         )
+
+    @property
+    def id(self) -> str:
+        """The session's name, which a party keeps with its results; the same at all parties once they have met."""
+        with self._lock:
+            return self._session or ""
 
     # -- values
 
@@ -182,6 +191,8 @@ class Session(Exchange):
         """Raise the error that ends what the session is doing. The lock is held."""
         if self._stopped:
             raise FateError(f"the part of {self.me} in job {self.job_id} has been ended")
+        if self._settled is not None:
+            raise self._settled
         if self._fatal is not None:
             raise self._fatal
         for peer in self._peers.values():
@@ -255,9 +266,12 @@ class Session(Exchange):
             self._lock.notify_all()
             peers = [peer for peer in self._peers.values() if not peer.left]
             last = {peer.party: self._last_words(peer, reason) for peer in peers}
+        self._end_with(last)
+
+    def _end_with(self, last: dict[Party, list[bytes]]) -> None:
         sender = threading.Thread(target=self._send_last, args=(last,), daemon=True)
         sender.start()
-        sender.join(2 * _GOODBYE)  # a broker that is away must not keep a failed task
+        sender.join(2 * _GOODBYE)  # a broker that is away must not keep a task that has ended
         self.transport.close(remove=True)
 
     def _last_words(self, peer: Peer, reason: str) -> list[bytes]:
@@ -288,6 +302,38 @@ class Session(Exchange):
         except FateError as error:
             _log.warning("the other parties could not be told: %s", error)
 
+    def agree(self) -> None:
+        """Tell all that this party has come to the end, and wait until all have said so.
+
+        A vote that cannot be taken back: whoever calls this has kept its results where a later try of it finds them.
+        From here on a peer that comes back is not met again; :meth:`finish` tells it that all had come to the end.
+
+        :raises PeerRestarted: a peer came back before all had; meet again
+        :raises PeerError: as :meth:`Federation.receive`
+        """
+        self.send(self.id, [peer.party for peer in self._peers.values()], _DONE, True)
+        with self._lock:
+            self._raise_pending()
+            for peer in self._peers.values():
+                self._wait_for(
+                    partial(self._has_ended, peer), [peer], _DONE, lambda peer, s: self._silent(peer, s, "its end")
+                )
+            self._agreed = True
+
+    def _has_ended(self, peer: Peer) -> bool:
+        # one that says bye has heard it of all
+        return any(one.bye for one in self._peers.values()) or peer.inbox.take(_DONE) is not None
+
+    def leave(self, ended: str) -> None:
+        """Tell all the peers that all had come to the end in session ``ended``, and end without waiting for anybody.
+
+        For a party that has stored its results without meeting the others again. Never raises; at most some seconds.
+        """
+        with self._lock:
+            self._stopped = True
+            self._lock.notify_all()
+        self._end_with({peer.party: [self._packed_bye(name, ended, left=True)] for name, peer in self._peers.items()})
+
     def finish(self, wait: float | None = None) -> None:
         """Say bye, wait until all the others do, and remove this party's queues or files.
 
@@ -295,7 +341,7 @@ class Session(Exchange):
 
         :param wait: seconds to wait at most, ``wait_seconds`` by default; then this party leaves without an error
         :raises PeerFailed: a peer ended, with its reason
-        :raises PeerRestarted: a peer came back; meet again
+        :raises PeerRestarted: a peer came back before all had agreed to end; meet again
         """
         with self._lock:
             if not self._met or self._stopped:
@@ -323,15 +369,7 @@ class Session(Exchange):
     def _say_bye(self, *, left: bool) -> None:
         for name, peer in self._peers.items():
             if not peer.left and not (left and peer.bye):
-                bye = Bye(
-                    job=self.job_id,
-                    sender=str(self.me),
-                    receiver=name,
-                    session=self._session or "",
-                    sent=peer.sent,
-                    left=left,
-                )
-                self.transport.send(peer.party, pack(bye))
+                self.transport.send(peer.party, self._packed_bye(name, self.id, sent=peer.sent, left=left))
         self.transport.flush(max(_GOODBYE, self.wait_seconds))
 
 

@@ -45,27 +45,32 @@ class ModelStore:
         :param models: by component name
         :param job: the job's DSL and conf, so that a prediction needs no other file
         """
-        final = self.directory(model_id, version)
         temporary = f"models/{model_id}/{version}/.{self.party}.{secrets.token_hex(6)}"
         try:
-            for component, model in models.items():
-                save_component(self.storage, temporary, component, model)
-            self.storage.write_json(
-                f"{temporary}/_model.json",
-                {
-                    "format": FORMAT,
-                    "model_id": model_id,
-                    "model_version": version,
-                    "party": str(self.party),
-                    "components": sorted(models),
-                    "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "job": job,
-                },
-            )
-            self.storage.replace_directory(temporary, final)
+            self.write(temporary, model_id, version, models, job)
+            self.storage.replace_directory(temporary, self.directory(model_id, version))
         except BaseException:
             self.storage.delete(temporary)
             raise
+
+    def write(
+        self, directory: str, model_id: str, version: str, models: dict[str, Model], job: dict[str, Any]
+    ) -> None:
+        """Write what :meth:`save` does into another directory, to be moved to where the model belongs."""
+        for component, model in models.items():
+            save_component(self.storage, directory, component, model)
+        self.storage.write_json(
+            f"{directory}/_model.json",
+            {
+                "format": FORMAT,
+                "model_id": model_id,
+                "model_version": version,
+                "party": str(self.party),
+                "components": sorted(models),
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "job": job,
+            },
+        )
 
     def versions(self, model_id: str) -> list[str]:
         """Versions that this party has of a model, oldest name first."""

@@ -6,7 +6,14 @@ import time
 
 import pytest
 
-from airflow_provider_fate.errors import ConfigError, PeerFailed, PeerRestarted, PeerTimeout, ProtocolError
+from airflow_provider_fate.errors import (
+    ConfigError,
+    PeerFailed,
+    PeerFinished,
+    PeerRestarted,
+    PeerTimeout,
+    ProtocolError,
+)
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.memory import Hub
 from airflow_provider_fate.runtime.federation.messages import Abort, Data, new_nonce, nonce_time
@@ -17,6 +24,7 @@ from tests.unit.federation.playing import (
     GUEST,
     HOST,
     JOB,
+    PAIR,
     Player,
     anything,
     hello,
@@ -283,6 +291,48 @@ def test_parties_meet_again_and_again():
             assert outcomes == [[name for name in names if name != str(party)] for party in ALL], round_
         for player in players.values():
             player.session.abort("over")
+
+
+def test_who_comes_back_after_all_had_come_to_the_end_is_told_and_not_met():
+    hub = Hub()
+    with met(hub) as (guest, host):
+        assert together(guest.session.agree, host.session.agree) == [None, None]
+        ended = host.session.id
+        again = restart(hub, host, HOST, PAIR)
+
+        def come_back():
+            with pytest.raises(PeerFinished, match="guest-9999"):
+                again.session.meet(ended=ended)
+            again.session.leave(ended)
+
+        assert together(guest.session.finish, come_back) == [None, None]
+        assert not any("not waiting" in line or "come back" in line for line in guest.lines)
+
+
+def test_who_comes_back_and_has_kept_nothing_says_so():
+    hub = Hub()
+    with met(hub) as (guest, host):
+        assert together(guest.session.agree, host.session.agree) == [None, None]
+        again = restart(hub, host, HOST, PAIR)
+        again.session.wait_seconds = 1
+        outcomes = together(lambda: guest.session.finish(wait=2), again.session.meet)
+        assert outcomes[0] is None and isinstance(outcomes[1], PeerTimeout)
+        assert any("guest-9999 has finished this job in an earlier session" in line for line in again.lines)
+
+
+def test_an_end_is_not_agreed_on_where_one_comes_back_before_it():
+    hub = Hub()
+    with met(hub) as (guest, host):
+
+        def agree():
+            with pytest.raises(PeerRestarted):
+                guest.session.agree()
+            return guest.session.meet()
+
+        again = restart(hub, host, HOST, PAIR)
+        assert together(agree, again.session.meet) == [[], []]
+        assert together(guest.session.agree, again.session.agree) == [None, None]
+        again.session.abort("over")
 
 
 def test_a_hello_that_comes_twice_is_no_restart():

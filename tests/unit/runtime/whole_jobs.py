@@ -1,0 +1,155 @@
+"""Whole jobs of several parties in one process: in-memory messages, tables in a directory."""
+
+from __future__ import annotations
+
+import csv
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from airflow_provider_fate.errors import PeerFailed
+from airflow_provider_fate.job.conf import Job
+from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.federation.memory import Hub, MemoryTransport
+from airflow_provider_fate.runtime.federation.messages import new_nonce
+from airflow_provider_fate.runtime.federation.session import Session
+from airflow_provider_fate.runtime.local_engine import LocalEngine
+from airflow_provider_fate.runtime.pipeline import Pipeline
+from airflow_provider_fate.runtime.progress import Progress
+from airflow_provider_fate.runtime.storage.local import LocalStorage
+from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
+
+DATA = Path(__file__).parents[2] / "data"
+GUEST, HOST, ARBITER = Party("guest", "9999"), Party("host", "10000"), Party("arbiter", "10000")
+
+
+def upload(storage: LocalStorage, path: Path, name: str, label: str | None = None) -> None:
+    with path.open() as stream:
+        header, *lines = csv.reader(stream)
+    columns = list(zip(*lines, strict=True))
+    arrays = [pa.array(columns[0]), *(pa.array(np.array(column, float)) for column in columns[1:])]
+    kinds = [(column, str(array.type)) for column, array in zip(header, arrays, strict=True)]
+    meta = TableMeta("experiment", name, header[0], label, kinds)
+    with TableStore(storage).writer(meta) as writer:
+        writer.write(pa.record_batch(arrays, header))
+
+
+def job_file(name: str) -> Any:
+    return json.loads((DATA / "jobs" / f"{name}.json").read_text())
+
+
+class Killed(BaseException):
+    """Ends a party without a word, as SIGKILL does."""
+
+
+class Try(threading.Thread):
+    """One try of one party."""
+
+    def __init__(self, parties: Parties, job: Job, party: Party, job_id: str, wait: float) -> None:
+        super().__init__(name=str(party), daemon=True)
+        self.parties, self.job, self.party, self.job_id, self.wait = parties, job, party, job_id, wait
+        self.error: BaseException | None = None
+        self.status: dict[str, Any] | None = None
+        self.start()
+
+    def run(self) -> None:
+        party, storage = self.party, self.parties.storage(self.party)
+        progress = Progress(self.job_id, party)
+        lines = self.parties.lines.setdefault(party, [])
+        progress.say = lambda text, **more: lines.append(text)  # type: ignore[method-assign]
+        progress.attach(storage)
+        version = self.job.model_version or self.job_id
+        pipeline = Pipeline(self.job, self.job_id, version, party, storage, LocalEngine(), progress)
+        common = {**self.job.common(), "model_version": version}
+        transport = MemoryTransport(self.parties.hub)
+        session = Session(transport, self.job_id, party, self.job.parties, new_nonce(), self.wait, common, lines.append)
+        try:
+            pipeline.prepare()
+            if not pipeline.ended_before(session):
+                pipeline.run(session)
+            progress.write_status(state="success", component=None)
+            self.status = progress.status
+        except Killed as error:
+            self.error = error
+            with session._lock:
+                session._stopped = True  # its signs of life end with it
+            transport.close(remove=False)
+        except BaseException as error:  # noqa: BLE001 - looked at by the test
+            self.error = error
+            session.abort(str(error))
+
+
+class Parties:
+    """Every party of a job with a storage of its own, in threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.hub = Hub()
+        self.lines: dict[Party, list[str]] = {}
+
+    def storage(self, party: Party) -> LocalStorage:
+        return LocalStorage(self.folder / str(party))
+
+    def start(self, job: Job, job_id: str = "job1", wait: float = 20, only: list[Party] | None = None) -> list[Try]:
+        return [Try(self, job, party, job_id, wait) for party in only or job.parties]
+
+    def run(self, job: Job, job_id: str = "job1", wait: float = 20) -> dict[Party, dict[str, Any]]:
+        """Status of every party; raises the first party's error."""
+        tries = self.start(job, job_id, wait)
+        for one in tries:
+            one.join(60)
+        errors = [one.error for one in tries if one.error is not None]
+        own = [error for error in errors if not isinstance(error, PeerFailed)]
+        for error in [*own, *errors]:
+            raise error
+        return {one.party: one.status for one in tries if one.status is not None}
+
+
+def lr_job() -> Job:
+    """Ten iterations of mini-batches, in version 2, with the training rows to validate on."""
+    lr = {
+        "optimizer": "nesterov_momentum_sgd", "batch_size": 200, "learning_rate": 0.15, "max_iter": 10,
+        "early_stop": "weight_diff", "validation_freqs": 5, "init_param": {"init_method": "zeros"},
+    }
+    conf = {
+        "dsl_version": 2,
+        "initiator": {"role": "guest", "party_id": 9999},
+        "role": {"guest": [9999], "host": [10000], "arbiter": [10000]},
+        "component_parameters": {
+            "common": {"hetero_lr_0": lr, "evaluation_0": {"eval_type": "binary"}},
+            "role": {
+                "guest": {"0": {"reader_0": {"table": TABLES["guest"]}, "dataio_0": {"with_label": True}}},
+                "host": {"0": {"reader_0": {"table": TABLES["host"]}}},
+            },
+        },
+    }
+    dsl = {
+        "reader_0": {"module": "Reader", "output": {"data": ["data"]}},
+        "dataio_0": {
+            "module": "DataIO",
+            "input": {"data": {"data": ["reader_0.data"]}},
+            "output": {"data": ["data"], "model": ["model"]},
+        },
+        "intersection_0": {
+            "module": "Intersection",
+            "input": {"data": {"data": ["dataio_0.data"]}},
+            "output": {"data": ["data"]},
+        },
+        "hetero_lr_0": {
+            "module": "HeteroLR",
+            "input": {"data": {"train_data": ["intersection_0.data"], "validate_data": ["intersection_0.data"]}},
+            "output": {"data": ["data"], "model": ["model"]},
+        },
+        "evaluation_0": {"module": "Evaluation", "input": {"data": {"data": ["hetero_lr_0.data"]}}},
+    }
+    return Job.parse(conf, {"components": dsl})
+
+
+TABLES = {
+    "guest": {"namespace": "experiment", "name": "breast_hetero_guest"},
+    "host": {"namespace": "experiment", "name": "breast_hetero_host"},
+}
