@@ -14,6 +14,7 @@ from airflow_provider_fate.job.parameters import (
     DataTransformParam,
     EvaluationParam,
     FeatureScaleParam,
+    HeteroFeatureBinningParam,
     HeteroLinRParam,
     HeteroLRParam,
     IntersectParam,
@@ -83,6 +84,7 @@ _module("DataTransform", DataTransformParam, "GH", fitted=True)
 _module("FeatureScale", FeatureScaleParam, "GH", fitted=True)
 _module("DataStatistics", DataStatisticsParam, "GH", fitted=True)
 _module("Intersection", IntersectParam, "GH", needs="GH", idle_outputs=("cache", "model"))
+_module("HeteroFeatureBinning", HeteroFeatureBinningParam, "GH", fitted=True)
 _module("HeteroLR", HeteroLRParam, "GHA", "GH", needs="GHA", inputs=_SUPERVISED, fitted=True)
 _module("HeteroLinR", HeteroLinRParam, "GHA", "GH", needs="GHA", inputs=_SUPERVISED, fitted=True)
 _module("Evaluation", EvaluationParam, "G", many=True, outputs=(), idle_outputs=("data",))

@@ -7,6 +7,7 @@ from airflow_provider_fate.job.parameters.data_io import DataIOParam, DataTransf
 from airflow_provider_fate.job.parameters.data_statistics import DataStatisticsParam
 from airflow_provider_fate.job.parameters.evaluation import EvaluationParam
 from airflow_provider_fate.job.parameters.feature_scale import FeatureScaleParam
+from airflow_provider_fate.job.parameters.hetero_feature_binning import HeteroFeatureBinningParam
 from airflow_provider_fate.job.parameters.hetero_linr import HeteroLinRParam
 from airflow_provider_fate.job.parameters.hetero_lr import HeteroLRParam
 from airflow_provider_fate.job.parameters.intersect import IntersectParam
@@ -19,6 +20,7 @@ __all__ = [
     "DataTransformParam",
     "EvaluationParam",
     "FeatureScaleParam",
+    "HeteroFeatureBinningParam",
     "HeteroLRParam",
     "HeteroLinRParam",
     "IntersectParam",

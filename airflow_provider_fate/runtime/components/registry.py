@@ -14,6 +14,7 @@ COMPONENTS = {
     "DataTransform": ("data_transform", "DataTransform"),
     "Evaluation": ("evaluation", "Evaluation"),
     "FeatureScale": ("feature_scale", "FeatureScale"),
+    "HeteroFeatureBinning": ("hetero_feature_binning", "HeteroFeatureBinning"),
     "HeteroLinR": ("hetero_linr", "HeteroLinR"),
     "HeteroLR": ("hetero_lr", "HeteroLR"),
     "Intersection": ("intersection", "Intersection"),
