@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, 
 from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.names import check_name
 from airflow_provider_fate.operators.assets import TABLES, emit, outlet, table_asset
-from airflow_provider_fate.operators.upload_conf import boolean, count, from_upload_conf
+from airflow_provider_fate.operators.upload_conf import INPUT_FORMATS, boolean, count, from_upload_conf
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -46,13 +46,18 @@ class FateUploadOperator(BaseOperator):
     :param head: whether the first line of each text file names the columns
     :param columns: the columns' names where ``head`` is false; by default ``id``, ``x0``, ``x1``, ... (templated)
     :param id_delimiter: what parts the columns of text; a comma by default, a tab for ``.tsv`` (templated)
+    :param input_format: what text holds: ``dense``, a column for each feature, or lines of tags (``tag``) or svmlight
+        (``sparse``). Lines are kept as they stand, beside their id, and DataIO or DataTransform reads them in the job,
+        by its ``input_format`` and what goes with it. With an upload conf that does not say it, the first lines
+        show it; otherwise ``dense`` (templated)
     :param partition: into how many files each 500,000 rows go; more files can be read by more executors at once
     :param drop: replace a table that exists
     """
 
     template_fields: Sequence[str] = (
         "source", "source_conn_id", "sql", "sql_conn_id", "parameters", "namespace", "name", "upload_conf",
-        "storage_conn_id", "id_column", "label_column", "columns", "id_delimiter", "head", "partition", "drop",
+        "storage_conn_id", "id_column", "label_column", "columns", "id_delimiter", "input_format", "head",
+        "partition", "drop",
     )  # fmt: skip
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "upload_conf": "json", "parameters": "json"}
     template_ext: Sequence[str] = (".sql", ".json")
@@ -75,6 +80,7 @@ class FateUploadOperator(BaseOperator):
         head: bool | None = None,
         columns: list[str] | None = None,
         id_delimiter: str | None = None,
+        input_format: str | None = None,
         partition: int | None = None,
         drop: bool | None = None,
         **kwargs: Any,
@@ -95,6 +101,7 @@ class FateUploadOperator(BaseOperator):
         self.head = head
         self.columns = columns
         self.id_delimiter = id_delimiter
+        self.input_format = input_format
         self.partition = partition
         self.drop = drop
         known = upload_conf if isinstance(upload_conf, dict) else {}
@@ -124,8 +131,11 @@ class FateUploadOperator(BaseOperator):
                 "set drop=True to replace it, or choose another name",
             )
         began = time.monotonic()
+        source = self._source(options)
+        if source.columns().lines is not None:
+            self.log.info("The rows are lines of tags or svmlight; DataIO or DataTransform reads them by input_format")
         meta = load(
-            self._source(options), tables, namespace, name,
+            source, tables, namespace, name,
             drop=options["drop"], partition=options["partition"], log=self.log.info,
         )  # fmt: skip
         self.log.info(
@@ -154,8 +164,8 @@ class FateUploadOperator(BaseOperator):
         """The arguments, with what the upload conf says in the gaps."""
         given = {
             "source": self.source, "namespace": self.namespace, "name": self.name, "head": self.head,
-            "id_delimiter": self.id_delimiter, "partition": self.partition, "drop": self.drop,
-            "id_column": self.id_column, "label_column": self.label_column,
+            "id_delimiter": self.id_delimiter, "input_format": self.input_format, "partition": self.partition,
+            "drop": self.drop, "id_column": self.id_column, "label_column": self.label_column,
         }  # fmt: skip
         from_conf, notices = from_upload_conf(self.upload_conf)
         for notice in notices:
@@ -170,8 +180,20 @@ class FateUploadOperator(BaseOperator):
             options[key] = check_name(options.get(key), key)
         for key in ("head", "drop"):
             options[key] = boolean(key, options[key])
+        options["lines"] = self._lines(options)
         options["partition"] = count("partition", options["partition"])
         return options
+
+    def _lines(self, options: dict[str, Any]) -> bool | None:
+        """Whether text is lines; ``None`` where it has to be looked at."""
+        given = options.get("input_format")
+        if given is None:
+            return None if self.upload_conf and self.sql is None and not self.columns else False
+        if given not in INPUT_FORMATS:
+            raise ConfigError("input_format", f"{given!r} is not one of {', '.join(INPUT_FORMATS)}")
+        if given != "dense" and self.sql is not None:
+            raise ConfigError("input_format", f"{given!r} is for text; the rows of a query have columns")
+        return given != "dense"
 
     def _source(self, options: dict[str, Any]) -> Source:
         from airflow_provider_fate.hooks.storage import storage_hook
@@ -188,5 +210,6 @@ class FateUploadOperator(BaseOperator):
             head=options["head"],
             delimiter=options.get("id_delimiter"),
             names=self.columns,
+            lines=options["lines"],
             **chosen,
         )

@@ -46,6 +46,8 @@ _REFUSED = {
 _META = {"delimiter", "delimitor", "with_label", "label_name", "label_type", "data_type", "input_format", "dtype",
          "id_name", "sample_id_name", "with_match_id", "tag_with_value", "tag_value_delimiter",
          "exclusive_data_type", "missing_fill", "header", "na_values"}  # fmt: skip
+#: what text holds, by FATE's names
+INPUT_FORMATS = ("dense", "tag", "sparse", "svmlight")
 _KNOWN = {*_SAME, *_WITHOUT_MEANING, *_REFUSED, "meta"}
 
 
@@ -89,15 +91,20 @@ def _from_meta(meta: Any) -> dict[str, Any]:
     for key in meta:
         if key not in _META:
             raise ConfigError(f"upload_conf.meta.{key}", "is not a key of FATE's table meta" + _near(key, _META))
-    if meta.get("input_format", "dense") != "dense":
-        raise ConfigError("upload_conf.meta.input_format", f"{meta['input_format']!r} is not read here; expected dense")
+    lined = False
+    if (given := meta.get("input_format")) is not None:
+        if given not in INPUT_FORMATS:
+            path = "upload_conf.meta.input_format"
+            raise ConfigError(path, f"{given!r} is not one of {', '.join(INPUT_FORMATS)}")
+        arguments["input_format"] = given
+        lined = given != "dense"
     if meta.get("with_match_id"):
         raise ConfigError("upload_conf.meta.with_match_id", "a second id is not read here; expected false")
-    if delimiter := meta.get("delimiter", meta.get("delimitor")):
+    if not lined and (delimiter := meta.get("delimiter", meta.get("delimitor"))):
         arguments["id_delimiter"] = delimiter
     if name := meta.get("id_name", meta.get("sample_id_name")):
         arguments["id_column"] = name
-    if meta.get("with_label", "label_name" in meta):
+    if not lined and meta.get("with_label", "label_name" in meta):
         arguments["label_column"] = meta.get("label_name", "y")
     return arguments
 

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+#: ``Schema.kind`` of rows that are text still
+LINES = "lines"
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -20,7 +23,7 @@ class Schema:
         column the score of its class (binary: one column, the score of ``classes[1]``; regression: one column
         and no classes)
     :param label_name: name of the label column, ``None`` without labels
-    :param kind: ``"features"`` or ``"prediction"``
+    :param kind: ``"features"``, ``"prediction"``, or ``"lines"`` for text that DataIO has to read, in ``Block.lines``
     :param classes: for predictions of a classifier, the labels in order
     :param threshold: for binary predictions, the score above which ``classes[1]`` is predicted
     """
@@ -43,30 +46,38 @@ class Block:
     :param ids: string array, shape (rows,)
     :param x: float64, shape (rows, features), C order; missing values are NaN
     :param y: float64, shape (rows,), or ``None`` without labels
+    :param lines: string array, shape (rows,): all of a row but its id, where ``Schema.kind`` is ``"lines"``
     """
 
     ids: pa.Array
     x: np.ndarray
     y: np.ndarray | None = None
+    lines: pa.Array | None = None
 
     def __post_init__(self) -> None:
-        if len(self.ids) != len(self.x) or (self.y is not None and len(self.y) != len(self.x)):
-            raise ValueError("ids, features and labels of a block differ in length")
+        parts = (self.ids, self.x, self.y, self.lines)
+        if len({len(part) for part in parts if part is not None}) > 1:
+            raise ValueError("ids, features, labels and lines of a block differ in length")
 
     def __len__(self) -> int:
         return len(self.x)
 
     def take(self, order: np.ndarray) -> Block:
         """The rows at ``order`` (int64), in that order."""
+        places = pa.array(order)
         return Block(
-            self.ids.take(pa.array(order)), self.x[order], None if self.y is None else self.y[order]
+            self.ids.take(places),
+            self.x[order],
+            None if self.y is None else self.y[order],
+            None if self.lines is None else self.lines.take(places),
         )
 
     @staticmethod
     def concat(blocks: Sequence[Block]) -> Block:
         ids = pa.concat_arrays([b.ids for b in blocks])
         y = None if blocks[0].y is None else np.concatenate([b.y for b in blocks])
-        return Block(ids, np.concatenate([b.x for b in blocks]), y)
+        lines = None if blocks[0].lines is None else pa.concat_arrays([b.lines for b in blocks])
+        return Block(ids, np.concatenate([b.x for b in blocks]), y, lines)
 
 
 class Rows(ABC):

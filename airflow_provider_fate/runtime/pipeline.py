@@ -16,7 +16,7 @@ from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.checkpoints import CheckpointStore
 from airflow_provider_fate.runtime.components.base import Checkpoint, Component, Context, NoCheckpoint, Outputs
 from airflow_provider_fate.runtime.components.registry import component_class
-from airflow_provider_fate.runtime.data import Engine, Model, Rows
+from airflow_provider_fate.runtime.data import LINES, Engine, Model, Rows
 from airflow_provider_fate.runtime.ending import Ending
 from airflow_provider_fate.runtime.federation import checks
 from airflow_provider_fate.runtime.federation.base import Federation
@@ -232,9 +232,8 @@ class Pipeline:
         meta = self._inputs[name]
         rows = read_rows(self.tables, meta, self.engine, self.job.partitions)
         label = f", label {meta.label_name}" if meta.label_name else ""
-        self.progress.say(
-            f"{name}: table {meta.namespace}/{meta.name}, {meta.count} rows, {len(meta.features)} features{label}"
-        )
+        content = "lines of text" if rows.schema.kind == LINES else f"{len(meta.features)} features{label}"
+        self.progress.say(f"{name}: table {meta.namespace}/{meta.name}, {meta.count} rows, {content}")
         return Outputs(data={"data": rows})
 
     def _run_component(self, component: Component, spec: ComponentSpec, run: Run) -> Outputs:
@@ -245,6 +244,11 @@ class Pipeline:
                 source = run.outputs.get(name)
                 rows = source.data.get(self.job.components[name].output(output)) if source else None
                 if rows is not None:
+                    if rows.schema.kind == LINES and not component.reads_lines:
+                        raise DataError(
+                            f"{spec.name}: {name} gives lines of tags or svmlight, which DataIO or DataTransform has "
+                            "to read first, with its input_format"
+                        )
                     data[_input(kind, place)] = rows
         if spec.mode == "fit":
             models = {

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_provider_fate.errors import DataError
-from airflow_provider_fate.runtime.data import Block, Rows, Schema, even_counts
+from airflow_provider_fate.runtime.data import LINES, Block, Rows, Schema, even_counts
 from airflow_provider_fate.runtime.local_engine import LocalRows
 from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: cells up to which a table is computed in the driver, unless the job asks for partitions: a Spark job costs
 #: some 50 ms, in which NumPy passes over all of them many times
 DRIVER_CELLS = 1_000_000
+#: as how many cells a line counts, of which nobody knows how many values it has
+LINE_CELLS = 100
 
 
 def read_rows(tables: TableStore, meta: TableMeta, engine: SparkEngine, partitions: int | None) -> Rows:
@@ -30,15 +32,21 @@ def read_rows(tables: TableStore, meta: TableMeta, engine: SparkEngine, partitio
     :raises DataError: a column is neither text (the id) nor numeric
     """
     kinds = dict(meta.columns)
-    for name in [*meta.features, *([meta.label_name] if meta.label_name else [])]:
+    lined = meta.kind == LINES
+    for name in [] if lined else [*meta.features, *([meta.label_name] if meta.label_name else [])]:
         if kinds[name] not in ("double", "float", "int64", "int32", "int16", "int8", "bool", "uint8"):
             raise DataError(
                 f"column {name!r} of table {meta.namespace}/{meta.name} is {kinds[name]}; expected numbers"
             )
-    schema = Schema(meta.id_name, tuple(meta.features), meta.label_name)
-    to_block = _block_reader(schema)
+    if lined:
+        schema = Schema(meta.id_name, (), kind=LINES)
+        to_block = _line_reader(meta)
+    else:
+        schema = Schema(meta.id_name, tuple(meta.features), meta.label_name)
+        to_block = _block_reader(schema)
     files = tables.files(meta.namespace, meta.name)
-    if partitions is None and meta.count * max(len(meta.columns), 1) <= DRIVER_CELLS:
+    width = LINE_CELLS if lined else max(len(meta.columns), 1)
+    if partitions is None and meta.count * width <= DRIVER_CELLS:
         blocks = []
         for path in files:
             with tables.storage.open_read(path) as stream:
@@ -61,12 +69,26 @@ def _block_reader(schema: Schema) -> Callable[[pa.Table], Block]:
         for place, name in enumerate(schema.features):
             x[:, place] = _floats(table.column(name))
         y = None if schema.label_name is None else _floats(table.column(schema.label_name))
-        ids = table.column(schema.id_name).cast(pa.string()).combine_chunks()
-        if isinstance(ids, pa.ChunkedArray):
-            ids = pa.concat_arrays(ids.chunks) if ids.num_chunks else pa.array([], pa.string())
-        return Block(ids, x, y)
+        return Block(_text(table.column(schema.id_name)), x, y)
 
     return to_block
+
+
+def _line_reader(meta: TableMeta) -> Callable[[pa.Table], Block]:
+    id_name, (line_name, *_) = meta.id_name, meta.features
+
+    def to_block(table: pa.Table) -> Block:
+        ids, lines = _text(table.column(id_name)), _text(table.column(line_name))
+        return Block(ids, np.empty((len(ids), 0)), lines=lines)
+
+    return to_block
+
+
+def _text(column: pa.ChunkedArray) -> pa.Array:
+    text = column.cast(pa.string()).combine_chunks()
+    if isinstance(text, pa.ChunkedArray):
+        text = pa.concat_arrays(text.chunks) if text.num_chunks else pa.array([], pa.string())
+    return text
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:

@@ -12,7 +12,7 @@ from pyspark import RDD, StorageLevel
 from pyspark.serializers import CloudPickleSerializer
 from pyspark.sql import DataFrame, SparkSession
 
-from airflow_provider_fate.runtime.data import Block, Engine, Rows, Schema
+from airflow_provider_fate.runtime.data import LINES, Block, Engine, Rows, Schema
 from airflow_provider_fate.runtime.local_engine import LocalEngine
 
 #: arguments of all partitions together that travel with the function; larger ones become a partitioned
@@ -81,6 +81,7 @@ def _empty(schema: Schema) -> Block:
         pa.array([], pa.string()),
         np.empty((0, len(schema.features))),
         None if schema.label_name is None else np.empty(0),
+        pa.array([], pa.string()) if schema.kind == LINES else None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field
 
 from airflow_provider_fate.job.parameters.base import (
     Bool,
@@ -35,19 +35,18 @@ class DataIOParam(Parameters):
 
     own: ClassVar[frozenset[str] | None] = None
 
-    input_format: choice("dense", "sparse", "tag") = Field(
+    input_format: choice("dense", "sparse", "tag", svmlight="sparse") = Field(
         default="dense",
-        description="What the stored columns are: one column a feature.",
-        json_schema_extra=later("input in the sparse (svm-light) and tag formats"),
+        description="What the table holds: a column for each feature (dense), or lines of tags (tag) or of "
+        "place:value (sparse, which is svmlight's), uploaded as such.",
     )
-    delimitor: str = Field(
-        default=",",
-        description="FATE's separator of the values of a row.",
-        json_schema_extra=ignored("tables are stored by columns, so there is nothing to split"),
+    delimitor: Annotated[str, Field(min_length=1)] = Field(
+        default=",", description="What parts the fields of a line, with the formats tag and sparse."
     )
     data_type: choice(*_TYPES, "str") = Field(
         default="float64",
-        description="Type of the features. Features are kept as float64, which holds whole numbers up to 2^53 exactly.",
+        description="Type of the features. Features are kept as float64, which holds whole numbers up to 2^53 exactly; "
+        "text (str) is read as numbers.",
     )
     exclusive_data_type: dict[str, choice(*_TYPES, "str")] | None = Field(
         default=None,
@@ -55,10 +54,10 @@ class DataIOParam(Parameters):
         json_schema_extra=ignored("all features are kept as float64"),
     )
     tag_with_value: Bool = Field(
-        default=False, description="For the tag format.", json_schema_extra=later("the tag format")
+        default=False, description="With the format tag: whether each tag has a value, as in tag:value."
     )
-    tag_value_delimitor: str = Field(
-        default=":", description="For the tag format.", json_schema_extra=ignored("the input is dense")
+    tag_value_delimitor: Annotated[str, Field(min_length=1)] = Field(
+        default=":", description="What parts a tag and its value."
     )
     missing_fill: Bool = Field(default=False, description="Whether to fill in missing values.")
     default_value: Scalars = Field(
@@ -87,19 +86,20 @@ class DataIOParam(Parameters):
     label_name: Annotated[str, Field(min_length=1)] = Field(default="y", description="Name of the label's column.")
     label_type: choice(*_TYPES, "str") = Field(default="int", description="Type of the label.")
     output_format: choice("dense", "sparse") = Field(
-        default="dense", description="Form of the features that follow.", json_schema_extra=later("sparse output")
+        default="dense",
+        description="Form of the features that follow.",
+        json_schema_extra=ignored("features are kept as dense columns; the numbers are the same"),
     )
     need_run: Bool = Field(default=True, description="Whether to run at all; if not, rows pass unchanged.")
 
-    @field_validator("data_type", "exclusive_data_type", mode="after")
-    @classmethod
-    def _numeric(cls, value: Any) -> Any:
-        if value == "str" or (isinstance(value, dict) and "str" in value.values()):
-            raise ValueError("features of type str are known and not there yet; expected a numeric type")
-        return value
-
     def remarks(self, given: dict[str, Any]) -> list[tuple[Loc, str]]:
         found: list[tuple[Loc, str]] = []
+        if self.data_type == "str":
+            found.append((("data_type",), "is str: features are kept as numbers here"))
+        if self.input_format == "dense":
+            for name in ("delimitor", "tag_with_value", "tag_value_delimitor"):
+                if name in given and getattr(self, name) != type(self).model_fields[name].default:
+                    found.append(((name,), "has no effect, as input_format is dense"))
         if self.missing_fill_method is not None and not self.missing_fill:
             found.append((("missing_fill_method",), "has no effect, as missing_fill is false"))
         if self.outlier_replace_method is not None and not self.outlier_replace:

@@ -25,11 +25,13 @@ class Columns:
     :param names: every column of the source, in its order
     :param id: name of the id column
     :param label: name of the label column, ``None`` without one
+    :param lines: name of the column that has all of a line but its id, as text; ``None`` where there are columns
     """
 
     names: tuple[str, ...]
     id: str
     label: str | None = None
+    lines: str | None = None
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -42,7 +44,8 @@ class Columns:
 
     @property
     def schema(self) -> pa.Schema:
-        return pa.schema([(name, pa.string() if name == self.id else pa.float64()) for name in self.order])
+        text = (self.id, self.lines)
+        return pa.schema([(name, pa.string() if name in text else pa.float64()) for name in self.order])
 
     @classmethod
     def choose(

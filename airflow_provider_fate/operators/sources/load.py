@@ -59,6 +59,7 @@ def _load(
         label_name=columns.label,
         columns=[(field.name, str(field.type)) for field in columns.schema],
         source=source.description,
+        kind="features" if columns.lines is None else "lines",
     )
     rows_per_file = max(_ROWS_PER_FILE // partition, 1000)
     with IdCheck() as ids, tables.writer(meta, drop=drop, rows_per_file=rows_per_file) as writer:

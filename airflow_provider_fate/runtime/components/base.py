@@ -99,6 +99,8 @@ class Component(ABC):
     module: ClassVar[str]
     #: whether outputs and steps are kept as checkpoints: for what takes longer to do again than to write
     keeps_outputs: ClassVar[bool] = False
+    #: whether it can read rows that are text still (``Schema.kind`` is ``lines``)
+    reads_lines: ClassVar[bool] = False
 
     def __init__(self, ctx: Context, parameters: BaseModel) -> None:
         self.ctx = ctx

@@ -1,14 +1,15 @@
 """DataTransform, and DataIO as FATE 1.5 calls it: which column is the label, missing values, outliers, column order.
 
-Tables are read into columns of numbers when they are uploaded, so nothing is parsed here; a missing value is NaN.
+Tables are read into columns of numbers when they are uploaded, so nothing is parsed here; a missing value is NaN. Only
+tables that were uploaded as lines (FATE's tag and sparse formats) are read here: see ``lines``.
 
 * Label. With ``with_label`` the column ``label_name`` becomes the label: the table's label column, or a feature
   column of that name where the upload named no label. Any other label column of the table becomes the first
   feature, as in FATE, where every column that is not the label is a feature; the log says so. A table to predict may
   lack the label.
 * Missing values: NaN, and the numbers in ``missing_impute``. With ``missing_fill`` they become the column's ``min``,
-  ``max`` or ``mean``, or ``default_value`` (``designated``, also where no method is named). Without it, a missing
-  value is an error.
+  ``max`` or ``mean``, or ``default_value`` (``designated``, also where no method is named). Without it, they go on as
+  NaN, which some components take (trees, binning) and the others refuse.
 * Outliers, with ``outlier_replace``: the numbers in ``outlier_impute`` become the column's ``min``, ``max`` or
   ``mean``, or ``outlier_replace_value``. Missing values are filled first.
 * ``min``, ``max`` and ``mean`` are those of the remaining values, neither missing nor outliers, of the table that was
@@ -31,11 +32,11 @@ import numpy as np
 from airflow_provider_fate.errors import ConfigError, DataError, StorageError
 from airflow_provider_fate.job.parameters.data_io import DataIOParam
 from airflow_provider_fate.runtime.components.base import Component, Outputs
-from airflow_provider_fate.runtime.data import Block, Model, Rows, Schema
+from airflow_provider_fate.runtime.components.columns import shown
+from airflow_provider_fate.runtime.components.lines import LineFormat, begins_with_label, features_of, to_columns
+from airflow_provider_fate.runtime.data import LINES, Block, Model, Rows, Schema
 
 FORMAT = 1
-#: names in an error message or a summary
-NAMES_SHOWN = 10
 #: place of the table's label column, beside the places of its features
 LABEL = -1
 
@@ -118,19 +119,30 @@ class DataTransform(Component):
 
     module = "DataTransform"
     parameters: DataIOParam
+    reads_lines = True
+    #: what the names of svmlight's columns begin with
+    prefix = "x"
+    #: whether a bare first field of svmlight's lines is a label even where ``with_label`` does not say so
+    labels_first = False
 
     def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
-        """Rows with their label and without missing values or outliers, as the output ``data``.
+        """Rows with their label, missing values and outliers replaced, as the output ``data``.
 
         :param models: with ``model``, that of another component of this module is applied and handed on
-        :raises DataError: the label column is not there or not of ``label_type``; a value is missing or infinite
+        :raises DataError: the label column is not there or not of ``label_type``; a value is infinite; lines are not
+            of their format
         """
         rows = self._only(data)
-        if not self.parameters.need_run:
-            return Outputs(data={"data": rows})
         if "model" in models:
             return replace(self.predict(data, models["model"]), model=models["model"])
-        layout, schema = self._fitted_layout(rows.schema)
+        if not self.parameters.need_run:
+            idle = Model({"format": FORMAT, "module": "DataTransform", "need_run": False})
+            return Outputs(data={"data": rows}, model=idle)
+        form = self._line_format(rows)
+        labelled = self.parameters.with_label
+        if form is not None:
+            rows, labelled = to_columns(rows, form, features_of(rows, form)), form.label_name is not None
+        layout, schema = self._fitted_layout(rows.schema, labelled)
         missing = self._numbers("missing_impute") if self.parameters.missing_fill else ()
         outliers = self._numbers("outlier_impute") if self.parameters.outlier_replace else ()
         if self.parameters.outlier_replace and not outliers:
@@ -144,6 +156,8 @@ class DataTransform(Component):
             {
                 "format": FORMAT,
                 "module": "DataTransform",
+                "need_run": True,
+                "lines": None if form is None else form.to_json(),
                 "features": list(schema.features),
                 "label_name": schema.label_name,
                 "label_type": self.parameters.label_type,
@@ -159,14 +173,23 @@ class DataTransform(Component):
     def predict(self, data: dict[str, Rows], model: Model) -> Outputs:
         """What was fitted, applied to other rows; their columns are found by name.
 
-        :raises DataError: a column that was fitted is not there; a value is missing and no fill was fitted
+        :raises DataError: a column that was fitted is not there
         """
         rows = self._only(data)
-        if not self.parameters.need_run:
-            return Outputs(data={"data": rows})
         meta = model.meta
         if meta.get("format") != FORMAT or meta.get("module") != "DataTransform":
             raise StorageError(f"{self.ctx.name}: its model is not a DataTransform model of format {FORMAT}")
+        if not meta.get("need_run", True):
+            return Outputs(data={"data": rows})
+        if rows.schema.kind == LINES:
+            if meta.get("lines") is None:
+                raise DataError(
+                    f"{self.ctx.name}: {self.ctx.party}'s input is lines of text, but the model was fitted on columns"
+                )
+            form = LineFormat.from_json(meta["lines"])
+            if form.label_name is not None and form.valued and not begins_with_label(rows, form):
+                form = replace(form, label_name=None)
+            rows = to_columns(rows, form, meta["features"])
         layout, schema = self._known_layout(rows.schema, meta)
         found = self._measure(rows, layout, tuple(meta["missing_values"]), tuple(meta["outlier_values"]))
         return self._cleaned(rows, layout, schema, meta, found)
@@ -177,6 +200,33 @@ class DataTransform(Component):
         if len(data) != 1:
             raise ConfigError(self.ctx.name, f"takes one input table, got {', '.join(sorted(data)) or 'none'}")
         return next(iter(data.values()))
+
+    def _line_format(self, rows: Rows) -> LineFormat | None:
+        """How lines are read; ``None`` where the rows are columns already."""
+        p = self.parameters
+        lined = rows.schema.kind == LINES
+        if not lined:
+            if p.input_format != "dense":
+                self.ctx.log(f"input_format {p.input_format} has no effect: the table has columns")
+            return None
+        if p.input_format == "dense":
+            raise DataError(
+                f"{self.ctx.name}.input_format: is dense, but {self.ctx.party}'s input is lines of text; set it to tag "
+                "or sparse, or upload the table with columns"
+            )
+        sparse = p.input_format == "sparse"
+        form = LineFormat(
+            sparse=sparse,
+            delimiter=p.delimitor,
+            with_value=p.tag_with_value,
+            value_delimiter=":" if sparse else p.tag_value_delimitor,
+            label_name=p.label_name if p.with_label else None,
+            prefix=self.prefix,
+            absent=math.nan if p.missing_fill and p.tag_with_value and not sparse else 0.0,
+        )
+        if sparse and self.labels_first and begins_with_label(rows, form):
+            return replace(form, label_name=p.label_name)
+        return form
 
     def _numbers(self, name: str) -> tuple[float, ...]:
         """The numbers in a list parameter. Text that is no number was read as missing at the upload."""
@@ -226,14 +276,14 @@ class DataTransform(Component):
 
     # -- columns -------------------------------------------------------------------------------------------------
 
-    def _fitted_layout(self, schema: Schema) -> tuple[Layout, Schema]:
+    def _fitted_layout(self, schema: Schema, labelled: bool) -> tuple[Layout, Schema]:
         columns, label_name = _columns(schema), self.parameters.label_name
         label = None
-        if self.parameters.with_label:
+        if labelled:
             if label_name not in columns:
                 raise DataError(
                     f"{self.ctx.name}.label_name: {self.ctx.party}'s input has no column {label_name!r} to be the "
-                    f"label; it has {_list(list(columns))}"
+                    f"label; it has {shown(list(columns))}"
                 )
             label = columns.pop(label_name)
         if LABEL in columns.values():
@@ -246,8 +296,8 @@ class DataTransform(Component):
         missing = [name for name in meta["features"] if name not in columns]
         if missing:
             raise DataError(
-                f"{self.ctx.name}: {self.ctx.party}'s input lacks {_list(missing)}, which the model was fitted with; "
-                f"it has {_list(list(columns))}"
+                f"{self.ctx.name}: {self.ctx.party}'s input lacks {shown(missing)}, which the model was fitted with; "
+                f"it has {shown(list(columns))}"
             )
         label_name = meta["label_name"]
         label = columns.get(label_name) if label_name is not None else None
@@ -255,7 +305,7 @@ class DataTransform(Component):
             self.ctx.log(f"no label column {label_name!r} in the input: the rows go on without labels")
         extra = [name for name in columns if name not in meta["features"] and name != label_name]
         if extra:
-            self.ctx.log(f"left out {_list(extra)}: not among the columns that the model was fitted with")
+            self.ctx.log(f"left out {shown(extra)}: not among the columns that the model was fitted with")
         new = Schema(schema.id_name, tuple(meta["features"]), label_name if label is not None else None)
         return Layout(tuple(columns[name] for name in meta["features"]), label), new
 
@@ -272,9 +322,13 @@ class DataTransform(Component):
             Repair((math.nan, *meta["missing_values"]), tuple(fill["values"]) if fill else None),
             Repair(tuple(meta["outlier_values"]), tuple(by["values"]) if by else None),
         )
-        filled = int(found.missing.sum())
-        if filled:
-            self.ctx.log(f"{filled} missing values in {_names(schema, np.flatnonzero(found.missing))} are filled")
+        missing = int(found.missing.sum())
+        filled = missing if fill else 0
+        if missing:
+            self.ctx.log(
+                f"{missing} missing values in {_names(schema, np.flatnonzero(found.missing))} "
+                + ("are filled" if fill else "go on as missing: missing_fill is false")
+            )
         self.ctx.log(
             f"{rows.count} rows, {len(schema.features)} features, "
             + ("no label" if schema.label_name is None else f"label {schema.label_name!r}")
@@ -283,6 +337,7 @@ class DataTransform(Component):
             "rows": rows.count,
             "features": len(schema.features),
             "label": schema.label_name,
+            "missing_values": missing,
             "missing_values_filled": filled,
         }
         return Outputs(data={"data": rows.transform(partial(_clean, layout, repairs), schema)}, summary=summary)
@@ -291,12 +346,6 @@ class DataTransform(Component):
         where = f"of {self.ctx.party}'s input"
         if found.infinite.any():
             raise DataError(f"{self.ctx.name}: {_names(schema, np.flatnonzero(found.infinite))} {where} holds infinity")
-        if found.missing.any() and not meta["missing_fill"]:
-            raise DataError(
-                f"{self.ctx.name}: {int(found.missing.sum())} values are missing in "
-                f"{_names(schema, np.flatnonzero(found.missing))} {where}; set missing_fill to true and "
-                "missing_fill_method to min, max, mean or designated"
-            )
         if _is_integer(meta["data_type"]) and found.fractional.any():
             raise DataError(
                 f"{self.ctx.name}.data_type: {_names(schema, np.flatnonzero(found.fractional))} {where} holds numbers "
@@ -314,9 +363,11 @@ class DataTransform(Component):
 
 
 class DataIO(DataTransform):
-    """FATE 1.5's name of :class:`DataTransform`."""
+    """FATE 1.5's name of :class:`DataTransform`, with two habits of its own in reading svmlight."""
 
     module = "DataIO"
+    prefix = ""
+    labels_first = True
 
 
 def _columns(schema: Schema) -> dict[str, int]:
@@ -329,14 +380,8 @@ def _is_integer(kind: str) -> bool:
     return kind in ("int", "int64", "long")
 
 
-def _list(names: Sequence[str]) -> str:
-    more = len(names) - NAMES_SHOWN
-    shown = ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-    return f"column{'s' if len(names) != 1 else ''} {shown}" if names else "no columns"
-
-
 def _names(schema: Schema, places: np.ndarray) -> str:
-    return _list([schema.features[place] for place in places])
+    return shown([schema.features[place] for place in places])
 
 
 # -- what runs on the executors ------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ class TableMeta:
     :param digest: SHA-256 over the Parquet files, hex
     :param partitions: number of Parquet files
     :param source: where the rows came from, for people
-    :param kind: ``features`` or ``prediction``
+    :param kind: ``features``, ``prediction``, or ``lines``: an id, and the rest of each line as text
     :param created: UTC time in ISO 8601
     """
 

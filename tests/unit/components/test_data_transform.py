@@ -89,10 +89,12 @@ def test_a_missing_label_is_refused() -> None:
         fit(table(ids(2), y=[0, NAN]), with_label=True, label_type="float")
 
 
-def test_missing_values_without_a_fill_are_named() -> None:
+def test_missing_values_without_a_fill_go_on_and_are_named() -> None:
     rows = table(ids(3), [[1, NAN, NAN], [2, 1, NAN], [3, 1, 1]], partitions=3)
-    with pytest.raises(DataError, match=r"3 values are missing in columns x1, x2 .* set missing_fill to true"):
-        fit(rows)
+    outputs, log = fit(rows)
+    np.testing.assert_array_equal(values(outputs.data["data"]), [[1, NAN, NAN], [2, 1, NAN], [3, 1, 1]])
+    assert "3 missing values in columns x1, x2 go on as missing: missing_fill is false" in log
+    assert outputs.summary["missing_values_filled"] == 0
 
 
 def test_infinity_is_refused() -> None:
@@ -189,10 +191,11 @@ def test_predict_without_labels() -> None:
     assert "no label column 'y' in the input: the rows go on without labels" in log
 
 
-def test_predict_checks_missing_values() -> None:
+def test_predict_names_missing_values() -> None:
     model = fit(table(ids(2)))[0].model
-    with pytest.raises(DataError, match="1 values are missing in column x0"):
-        predict(table(ids(2), [[1], [NAN]]), model)
+    assert "1 missing values in column x0 go on as missing: missing_fill is false" in predict(
+        table(ids(2), [[1], [NAN]]), model
+    )[1]
 
 
 def test_a_model_as_input_is_applied_and_handed_on() -> None:
@@ -209,7 +212,9 @@ def test_a_model_of_another_kind_is_refused() -> None:
 
 def test_need_run_false_passes_rows_on() -> None:
     rows = table(ids(2), [[NAN], [1]], y=[0, 1])
-    assert fit(rows, need_run=False)[0].data["data"] is rows
+    outputs = fit(rows, need_run=False)[0]
+    assert outputs.data["data"] is rows
+    assert predict(rows, outputs.model)[0].data["data"] is rows
 
 
 def test_dataio_is_the_same_by_its_older_name() -> None:

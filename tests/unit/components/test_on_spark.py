@@ -7,18 +7,25 @@ import sys
 from collections.abc import Iterator
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from airflow_provider_fate.job.parameters import DataStatisticsParam, FeatureScaleParam
 from airflow_provider_fate.job.parameters.data_io import DataTransformParam
 from airflow_provider_fate.job.parameters.intersect import IntersectParam
 from airflow_provider_fate.job.parameters.secure_add_example import SecureAddExampleParam
+from airflow_provider_fate.runtime.components.data_statistics import DataStatistics
 from airflow_provider_fate.runtime.components.data_transform import DataTransform
+from airflow_provider_fate.runtime.components.feature_scale import FeatureScale
 from airflow_provider_fate.runtime.components.intersection import Intersection
 from airflow_provider_fate.runtime.components.secure_add_example import SecureAddExample
-from airflow_provider_fate.runtime.data import Engine
+from airflow_provider_fate.runtime.data import Engine, Rows
 from airflow_provider_fate.runtime.local_engine import LocalEngine
+from airflow_provider_fate.runtime.rows_io import read_rows
 from airflow_provider_fate.runtime.spark_engine import SparkEngine
-from tests.unit.components.running import GUEST, HOST, ids_of, run_component, table
+from airflow_provider_fate.runtime.storage.local import LocalStorage
+from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
+from tests.unit.components.running import GUEST, HOST, component, ids_of, run_component, table
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +78,35 @@ def test_transform_and_intersection(spark) -> None:
     assert results(spark) == local
     assert len(local["guest-9999"][0]) == 1999
     assert local["guest-9999"][1] == [400, 400, 400, 400, 399]
+
+
+def by_id(rows: Rows) -> dict[str, list[float]]:
+    # Spark reads the largest file first
+    values = np.concatenate([block.x for block in rows.blocks()]).tolist()
+    return dict(sorted(zip(ids_of(rows), values, strict=True)))
+
+
+def test_lines_scaling_and_statistics(spark, tmp_path) -> None:
+    lines = [f"t{i % 7}:{i};u:{i * i % 11}" for i in range(500)]
+    tables = TableStore(LocalStorage(str(tmp_path)))
+    meta = TableMeta("bank", "tags", "id", None, [("id", "string"), ("line", "string")], kind="lines")
+    with tables.writer(meta, rows_per_file=200) as writer:
+        for start in (0, 200, 400):
+            part = [pa.array([f"r{i}" for i in range(500)][start : start + 200]), pa.array(lines[start : start + 200])]
+            writer.write(pa.record_batch(part, ["id", "line"]))
+    found = {}
+    for name, engine, partitions in (("local", LocalEngine(), None), ("spark", spark, 4)):
+        rows = read_rows(tables, meta, engine, partitions)
+        read = component(DataTransform, DataTransformParam(input_format="tag", tag_with_value=True, delimitor=";"))
+        rows = read.fit({"data": rows}, {}).data["data"]
+        scaled = component(FeatureScale, FeatureScaleParam(mode="cap", feat_upper=0.9)).fit({"data": rows}, {})
+        described = component(DataStatistics, DataStatisticsParam(statistics="95%")).fit(scaled.data, {})
+        found[name] = (by_id(rows), by_id(scaled.data["data"]), described.model.meta["columns"])
+        assert rows.partitions == (partitions or 1)
+    assert found["spark"][0] == found["local"][0]
+    np.testing.assert_allclose(*(list(found[name][1].values()) for name in found), rtol=1e-12, atol=1e-12)
+    for feature, numbers in found["local"][2].items():
+        assert found["spark"][2][feature] == pytest.approx(numbers, rel=1e-9, abs=1e-12)
 
 
 def test_secure_add(spark) -> None:

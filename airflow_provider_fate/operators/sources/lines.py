@@ -1,0 +1,139 @@
+"""Lines of tags or of svmlight, which have no columns: the id, and the rest of each line as it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from airflow_provider_fate.errors import ConfigError, DataError
+from airflow_provider_fate.operators.sources.base import MISSING, Columns, Place, Source
+from airflow_provider_fate.operators.sources.files import Files
+from airflow_provider_fate.operators.sources.pieces import in_order, whole_lines
+
+#: a character that stands in no text, so a line is one field
+_NONE = "\x01"
+#: lines that are looked at to see what a file holds
+LOOKED_AT = 100
+_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*\Z", re.ASCII)
+_VALUED = re.compile(r"[^:]+:\s*[-+]?[\d.]")
+
+
+def holds_lines(files: Files, delimiter: str, head: bool) -> bool:
+    """Whether text is lines of tags or svmlight rather than columns of numbers, as far as its beginning shows.
+
+    Without a header: fields beside the id that are no numbers, or lines of different lengths. With one: a header
+    whose fields are ``name:number`` all, since that is no header.
+    """
+    with files.text(files.paths[0]) as stream:
+        lines = [line.strip("\r\n").split(delimiter) for line, _ in zip(stream, range(LOOKED_AT), strict=False)]
+    lines = [line for line in lines if line != [""]]
+    if head:
+        return bool(lines) and _is_data(lines[0])
+    return len({len(line) for line in lines}) > 1 or any(
+        field not in MISSING and not _NUMBER.match(field) for line in lines for field in line[1:]
+    )
+
+
+def _is_data(fields: list[str]) -> bool:
+    found = [field for field in re.split("[,; \t]", " ".join(fields[1:])) if field]
+    # svmlight's first field may be a label
+    return bool(found[1:] or found) and all(_VALUED.match(field) for field in found[1:] or found)
+
+
+class LineSource(Source):
+    """Text with an id at the beginning of each line.
+
+    :param files: what to read
+    :param delimiter: what follows the id
+    :param head: whether the first line of each file is a header; it is taken for a row where its fields have values
+    """
+
+    def __init__(self, files: Files, *, delimiter: str | None = None, head: bool = False) -> None:
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
+            raise ConfigError("id_delimiter", f"{delimiter!r} is not one character that can part columns")
+        self._files = files
+        self._delimiter = delimiter or ","
+        self._head = head
+        self.description = ", ".join(files.paths[:5]) + (", ..." if len(files.paths) > 5 else "")
+
+    def columns(self) -> Columns:
+        return Columns(("id", "line"), "id", lines="line")
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        for path in self._files.paths:
+            yield from self._file_batches(path)
+
+    def _file_batches(self, path: str) -> Iterator[pa.RecordBatch]:
+        skip = self._header_lines(path)
+        schema = self.columns().schema
+
+        def parse(piece: bytes, first: bool) -> list[pa.RecordBatch]:
+            read = pa_csv.ReadOptions(
+                block_size=len(piece) + 1, column_names=["line"], skip_rows=skip if first else 0, use_threads=False
+            )
+            whole = pa_csv.ParseOptions(delimiter=_NONE, quote_char=False)
+            text = pa_csv.ConvertOptions(column_types={"line": pa.string()}, strings_can_be_null=False)
+            try:
+                table = pa_csv.read_csv(pa.BufferReader(piece), read, whole, text)
+            except pa.ArrowInvalid as error:
+                if "Empty CSV file" in str(error):
+                    return []
+                raise
+            return [self._parted(batch, schema) for batch in table.to_batches()]
+
+        try:
+            with self._files.open(path) as stream:
+                for batches in in_order(whole_lines(stream), parse):
+                    for batch in batches:
+                        if pc.any(pc.equal(pc.utf8_trim_whitespace(batch.column("id")), "")).as_py():
+                            self._explain(path)
+                        yield batch
+        except pa.ArrowInvalid as error:
+            self._explain(path, str(error))
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path} cannot be read: {error}") from error
+
+    def _parted(self, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+        parts = pc.split_pattern(batch.column(0), self._delimiter, max_splits=1)
+        # a row may have no tag at all
+        rest = pc.list_flatten(pc.list_slice(parts, 1, 2, return_fixed_size_list=True))
+        return pa.record_batch([pc.list_element(parts, 0), pc.fill_null(rest, "")], schema)
+
+    def _header_lines(self, path: str) -> int:
+        if not self._head:
+            return 0
+        with self._files.text(path) as stream:
+            first = stream.readline().strip("\r\n")
+        return 0 if _is_data(first.split(self._delimiter)) else 1
+
+    def _rows(self, path: str) -> Iterator[tuple[int, str]]:
+        """Line number and text of every row of a file; empty lines are passed over."""
+        skip = self._header_lines(path)
+        with self._files.text(path) as stream:
+            for number, line in enumerate(stream, start=1):
+                if number > skip and line.strip("\r\n"):
+                    yield number, line.strip("\r\n")
+
+    def _explain(self, path: str, problem: str = "a row is wrong") -> None:
+        """Say which line is wrong. Always raises."""
+        for number, line in self._rows(path):
+            if any("\udc80" <= c <= "\udcff" for c in line):
+                shown = line.encode("utf-8", "surrogateescape")[:40]
+                raise DataError(f"{path} line {number}: {shown!r} is not UTF-8 text")
+            if not line.split(self._delimiter, 1)[0].strip():
+                raise DataError(f"{path} line {number}, column 'id': the id is empty")
+        raise DataError(f"{path}: {problem}")
+
+    def places(self, rows: Sequence[int]) -> list[Place]:
+        wanted, found = set(rows), {}
+        number = 0
+        for path in self._files.paths:
+            for line, text in self._rows(path):
+                if number in wanted:
+                    found[number] = Place(f"{path} line {line}", text.split(self._delimiter, 1)[0])
+                number += 1
+        return [found[n] for n in rows]
