@@ -90,6 +90,8 @@ class Rows(ABC):
     schema: Schema
     #: rows of each partition
     counts: list[int]
+    #: whether :meth:`map` is a round trip to other processes, and so costs some 50 ms whatever it does
+    distributed = False
 
     @property
     def partitions(self) -> int:
@@ -145,6 +147,23 @@ def _itself(block: Block, _: Any) -> Block:
     return block
 
 
+class Constant(ABC):
+    """A value that many tasks need, such as a key: it travels once to each process where they run.
+
+    Give it to tasks within their function, as ``functools.partial(function, constant)``, never within an argument.
+    Tasks of rows that :meth:`Rows.transform` made may run later than :meth:`close`: let them not use one.
+    """
+
+    @property
+    @abstractmethod
+    def value(self) -> Any:
+        """The value, in the driver and in tasks."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free it everywhere; no task may use it any more."""
+
+
 class Engine(ABC):
     """Where a party's computing happens."""
 
@@ -158,6 +177,10 @@ class Engine(ABC):
     @abstractmethod
     def rows(self, blocks: Sequence[Block], schema: Schema) -> Rows:
         """Rows from blocks that the driver holds, one per partition."""
+
+    @abstractmethod
+    def constant(self, value: Any) -> Constant:
+        """``value`` for the functions of :meth:`run` and :meth:`Rows.map`; picklable. To be closed."""
 
 
 def even_counts(total: int, partitions: int) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_fate.runtime.data import Block, Engine, Rows, Schema
+from airflow_provider_fate.runtime.data import Block, Constant, Engine, Rows, Schema
 
 
 class LocalEngine(Engine):
@@ -20,6 +20,23 @@ class LocalEngine(Engine):
 
     def rows(self, blocks: Sequence[Block], schema: Schema) -> Rows:
         return LocalRows(blocks, schema)
+
+    def constant(self, value: Any) -> Constant:
+        return LocalConstant(value)
+
+
+class LocalConstant(Constant):
+    """The value itself."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    @property
+    def value(self) -> Any:
+        return self._value
+
+    def close(self) -> None:
+        pass
 
 
 class LocalRows(Rows):

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark import RDD, StorageLevel
-from pyspark.serializers import CloudPickleSerializer
+from pyspark import RDD, Broadcast, StorageLevel
+from pyspark.serializers import BatchedSerializer, CloudPickleSerializer, CPickleSerializer
 from pyspark.sql import DataFrame, SparkSession
 
-from airflow_provider_fate.runtime.data import LINES, Block, Engine, Rows, Schema
+from airflow_provider_fate.runtime.data import LINES, Block, Constant, Engine, Rows, Schema
 from airflow_provider_fate.runtime.local_engine import LocalEngine
 
 #: arguments of all partitions together that travel with the function; larger ones become a partitioned
@@ -49,6 +49,9 @@ class SparkEngine(Engine):
             context.parallelize(list(blocks), len(blocks)), schema, [len(block) for block in blocks]
         )
 
+    def constant(self, value: Any) -> Constant:
+        return SparkConstant(self._session, value)
+
     def read_parquet(self, paths: Sequence[str], schema: Schema, to_block: Callable[[pa.Table], Block]) -> Rows:
         """Rows of Parquet files, a block per partition of Spark's own reading.
 
@@ -66,9 +69,50 @@ class SparkEngine(Engine):
                 content = CloudPickleSerializer().dumps(to_block(pa.Table.from_batches(found).rename_columns(names)))
                 yield pa.record_batch([pa.array([content], pa.binary())], ["block"])
 
-        packed = frame.mapInArrow(pack, "block binary").rdd.map(_unpack).mapPartitions(_filled(schema))
+        packed = _one_by_one(frame.mapInArrow(pack, "block binary").rdd.map(_unpack).mapPartitions(_filled(schema)))
         packed.persist(StorageLevel.MEMORY_AND_DISK)
         return SparkRows(packed, schema, packed.map(len).collect())
+
+
+class SparkConstant(Constant):
+    """A broadcast variable, made when a function that holds the constant first leaves the driver: each executor
+    fetches it once, and each Python worker unpickles it once."""
+
+    def __init__(self, session: Callable[[], SparkSession], value: Any) -> None:
+        self._session = session
+        self._value = value
+        self._broadcast: Broadcast[Any] | None = None
+
+    @property
+    def value(self) -> Any:
+        return self._value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._broadcast is None:
+            self._broadcast = self._session().sparkContext.broadcast(self._value)
+        return _Arrived, (self._broadcast,)
+
+    def close(self) -> None:
+        if self._broadcast is not None:
+            self._broadcast.destroy()
+            self._broadcast = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Arrived:
+    """A constant in a task."""
+
+    broadcast: Broadcast[Any]
+
+    @property
+    def value(self) -> Any:
+        return self.broadcast.value
+
+
+def _one_by_one(rdd: RDD) -> RDD:
+    """The same, written an object at a time. ``RDD.zip`` passes both sides through Python workers of their own, two
+    more a task, unless both are written in batches of one size, as those of ``parallelize`` with an object a slice."""
+    return rdd._reserialize(BatchedSerializer(CPickleSerializer(), 1))
 
 
 def _unpack(row: Any) -> Block:
@@ -98,8 +142,10 @@ def _filled(schema: Schema) -> Callable[[Iterator[Block]], list[Block]]:
 class SparkRows(Rows):
     """An RDD with exactly one :class:`Block` in every partition."""
 
+    distributed = True
+
     def __init__(self, rdd: RDD, schema: Schema, counts: Sequence[int]) -> None:
-        self._rdd = rdd
+        self._rdd = _one_by_one(rdd)
         self.schema = schema
         self.counts = list(counts)
 

@@ -191,6 +191,35 @@ def _part(body: bytes, mask: np.ndarray | None) -> _Part:
     return _Part(_load(seal.Ciphertext(), body), mask)
 
 
+class _Vector:
+    """The ciphertexts of a vector; their bytes are read, and they are written, only where they must be.
+
+    :param body: as it came
+    :param ciphertexts: as they were made
+    """
+
+    def __init__(self, body: bytes | None = None, ciphertexts: list[Any] | None = None) -> None:
+        self._body = body
+        self._ciphertexts = ciphertexts
+
+    @property
+    def ciphertexts(self) -> list[Any]:
+        """:raises CryptoError: the body is none of an encrypted vector."""
+        if self._ciphertexts is None:
+            self._ciphertexts = [_ciphertext(piece, _seal().top) for piece in _pieces(self._body or b"")]
+        return self._ciphertexts
+
+    @property
+    def body(self) -> bytes:
+        if self._body is None:
+            bodies = map(_save, self._ciphertexts or [])
+            self._body = b"".join(piece for body in bodies for piece in (LENGTH.pack(len(body)), body))
+        return self._body
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Vector, (self.body,)
+
+
 def _ciphertext(body: bytes | memoryview, level: list[int]) -> Any:
     """A ciphertext received. :raises CryptoError: it is not one of ``level``."""
     ciphertext = _load(seal.Ciphertext(), body)
@@ -209,6 +238,7 @@ class Bfv(VectorScheme):
     name = "BFV"
     modulus = 1 << PLAIN_BITS
     factor_bits = 20
+    quick_cells = 1 << 20
 
     def __init__(self, public: bytes) -> None:
         if len(public) > MAX_PUBLIC:
@@ -221,21 +251,29 @@ class Bfv(VectorScheme):
         self._encryptor.encrypt(plaintext, ciphertext)
         return ciphertext
 
-    def encrypt(self, values: np.ndarray) -> bytes:
-        return self.combine([], values)
-
-    def combine(self, bodies: Sequence[bytes], values: np.ndarray) -> bytes:
-        evaluator, top = _seal().evaluator, _seal().top
-        split = [_split(body, len(values)) for body in bodies]
+    def combine(self, vectors: Sequence[_Vector], values: np.ndarray) -> _Vector:
+        evaluator = _seal().evaluator
+        chunks = _chunks(values)
+        others = [vector.ciphertexts for vector in vectors]
+        for other in others:
+            if len(other) != len(chunks):
+                raise CryptoError(
+                    f"an encrypted vector of {len(values)} rows has {len(chunks)} polynomials, got {len(other)}"
+                )
         sums = []
-        for number, chunk in enumerate(_chunks(values)):
+        for number, chunk in enumerate(chunks):
             padded = np.zeros(N, np.int64)
             padded[: len(chunk)] = chunk
-            ciphertext = self._fresh(_plaintext(padded))
-            for pieces in split:
-                evaluator.add_inplace(ciphertext, _ciphertext(pieces[number], top))
-            sums.append(_save(ciphertext))
-        return b"".join(piece for body in sums for piece in (LENGTH.pack(len(body)), body))
+            sums.append(self._fresh(_plaintext(padded)))
+            for other in others:
+                evaluator.add_inplace(sums[-1], other[number])
+        return _Vector(ciphertexts=sums)
+
+    def read(self, body: bytes) -> _Vector:
+        return _Vector(body)
+
+    def write(self, vector: _Vector) -> bytes:
+        return vector.body
 
     def encode(self, columns: np.ndarray, slots: Slots, first: int = 0) -> list[tuple[int, int, Any]]:
         """(chunk, part, plaintext in NTT form); chunks and parts of zeros are left out."""
@@ -260,24 +298,26 @@ class Bfv(VectorScheme):
     def encoded_size(self, encoded: list[tuple[int, int, Any]]) -> int:
         return len(encoded) * 8 * N * (len(PRIME_BITS) - 1)
 
-    def products(self, terms: Sequence[tuple[bytes, Any]], slots: Slots) -> list[_Part | None]:
-        evaluator, top = _seal().evaluator, _seal().top
+    def products(
+        self, vector: _Vector, encoded: list[tuple[int, int, Any]], slots: Slots
+    ) -> list[_Part | None]:
+        evaluator = _seal().evaluator
         sums: list[Any] = [None] * self.parts(slots)
-        product = seal.Ciphertext()
-        for body, encoded in terms:
-            vectors = []
-            for piece in _pieces(body):
-                vectors.append(_ciphertext(piece, top))
-                evaluator.transform_to_ntt_inplace(vectors[-1])
-            for chunk, part, plaintext in encoded:
-                if chunk >= len(vectors):
-                    raise CryptoError(f"an encrypted vector of {len(vectors)} polynomials is too short for the rows")
-                if sums[part] is None:
-                    sums[part] = seal.Ciphertext()
-                    evaluator.multiply_plain(vectors[chunk], plaintext, sums[part])
-                else:
-                    evaluator.multiply_plain(vectors[chunk], plaintext, product)
-                    evaluator.add_inplace(sums[part], product)
+        product, transformed, at = seal.Ciphertext(), seal.Ciphertext(), -1
+        for chunk, part, plaintext in encoded:
+            if chunk != at:
+                if chunk >= len(vector.ciphertexts):
+                    raise CryptoError(
+                        f"an encrypted vector of {len(vector.ciphertexts)} polynomials is too short for the rows"
+                    )
+                evaluator.transform_to_ntt(vector.ciphertexts[chunk], transformed)
+                at = chunk
+            if sums[part] is None:
+                sums[part] = seal.Ciphertext()
+                evaluator.multiply_plain(transformed, plaintext, sums[part])
+            else:
+                evaluator.multiply_plain(transformed, plaintext, product)
+                evaluator.add_inplace(sums[part], product)
         return [None if ciphertext is None else _Part(ciphertext) for ciphertext in sums]
 
     def parts(self, slots: Slots) -> int:
@@ -377,11 +417,4 @@ def _pieces(body: bytes) -> list[memoryview]:
             raise CryptoError(f"a ciphertext of {length} bytes does not fit into an encrypted vector")
         pieces.append(view[position : position + length])
         position += length
-    return pieces
-
-
-def _split(body: bytes, rows: int) -> list[memoryview]:
-    pieces = _pieces(body)
-    if len(pieces) != -(-rows // N):
-        raise CryptoError(f"an encrypted vector of {rows} rows has {-(-rows // N)} polynomials, got {len(pieces)}")
     return pieces

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Any
 
 import gmpy2
 import numpy as np
@@ -32,6 +31,7 @@ class Paillier(VectorScheme):
 
     name = "Paillier"
     factor_bits = 20
+    quick_cells = 256
 
     def __init__(self, public: bytes) -> None:
         length, rest = divmod(len(public), 3)
@@ -67,14 +67,17 @@ class Paillier(VectorScheme):
             raise CryptoError("not a Paillier ciphertext under the key in use")
         return ciphertexts
 
-    def encrypt(self, values: np.ndarray) -> bytes:
-        return self._write(self.fresh(values.tolist()))
-
-    def combine(self, bodies: Sequence[bytes], values: np.ndarray) -> bytes:
+    def combine(self, vectors: Sequence[bytes], values: np.ndarray) -> bytes:
         total = self.fresh(values.tolist())
-        for body in bodies:
+        for body in vectors:
             total = [a * b % self.n2 for a, b in zip(total, self._read(body, len(values)), strict=True)]
         return self._write(total)
+
+    def read(self, body: bytes) -> bytes:
+        return body
+
+    def write(self, vector: bytes) -> bytes:
+        return vector
 
     def encode(self, columns: np.ndarray, slots: Slots, first: int = 0) -> tuple[int, np.ndarray]:
         """The columns as they are, and the slot of the first."""
@@ -83,15 +86,12 @@ class Paillier(VectorScheme):
     def encoded_size(self, encoded: tuple[int, np.ndarray]) -> int:
         return int(encoded[1].nbytes)
 
-    def products(self, terms: Sequence[tuple[bytes, Any]], slots: Slots) -> list[mpz | None]:
+    def products(self, vector: bytes, encoded: tuple[int, np.ndarray], slots: Slots) -> list[mpz | None]:
+        first, columns = encoded
         results: list[mpz | None] = [None] * slots.columns
-        for body, (first, columns) in terms:
-            ciphertexts = self._read(body, len(columns))
-            for number, column in enumerate(columns.T):
-                power = _multi_power(ciphertexts, column, self.n2)
-                slot = first + number
-                earlier = results[slot]
-                results[slot] = power if earlier is None else earlier * power % self.n2
+        ciphertexts = self._read(vector, len(columns))
+        for number, column in enumerate(columns.T):
+            results[first + number] = _multi_power(ciphertexts, column, self.n2)
         return results
 
     def parts(self, slots: Slots) -> int:

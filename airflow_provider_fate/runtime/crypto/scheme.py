@@ -10,6 +10,9 @@ One party, the arbiter, holds a :class:`SecretKey`. The others hold the :class:`
    (:meth:`VectorScheme.blinds`, :meth:`VectorScheme.finish`), so that whoever decrypts sees uniform numbers, and
    learns nothing from the ciphertext's randomness or noise either.
 
+An encrypted vector is a body of bytes between parties, and whatever the scheme likes within a process:
+:meth:`VectorScheme.read` and :meth:`VectorScheme.write` change one into the other.
+
 All is exact integer arithmetic; :mod:`.fixed_point` chooses scales such that no sum can leave
 (-modulus/2, modulus/2).
 """
@@ -55,20 +58,31 @@ class VectorScheme(ABC):
     factor_bits: int
     #: the public key as it travels; checked when the scheme is made of it
     public: bytes
+    #: :meth:`products` with so many cells of a partition take less time than asking an executor for them
+    quick_cells: int
 
-    @abstractmethod
-    def encrypt(self, values: np.ndarray) -> bytes:
+    def encrypt(self, values: np.ndarray) -> Any:
         """Encrypt a vector under fresh randomness.
 
         :param values: int64, shape (rows,)
         """
+        return self.combine([], values)
 
     @abstractmethod
-    def combine(self, bodies: Sequence[bytes], values: np.ndarray) -> bytes:
-        """Encrypted sum of encrypted vectors and of ``values``; independent of the randomness in ``bodies``.
+    def combine(self, vectors: Sequence[Any], values: np.ndarray) -> Any:
+        """Encrypted sum of encrypted vectors and of ``values``; independent of the randomness in ``vectors``.
 
-        :raises CryptoError: a body is no encrypted vector of as many rows as ``values``
+        :param values: int64, shape (rows,)
+        :raises CryptoError: a vector is not of as many rows as ``values``, or its body is none
         """
+
+    @abstractmethod
+    def read(self, body: bytes) -> Any:
+        """An encrypted vector of its body, which is checked where the vector is first used; picklable."""
+
+    @abstractmethod
+    def write(self, vector: Any) -> bytes:
+        """The body of an encrypted vector."""
 
     @abstractmethod
     def encode(self, columns: np.ndarray, slots: Slots, first: int = 0) -> Any:
@@ -84,12 +98,12 @@ class VectorScheme(ABC):
         """Bytes of memory that what :meth:`encode` gave takes."""
 
     @abstractmethod
-    def products(self, terms: Sequence[tuple[bytes, Any]], slots: Slots) -> list[Any]:
-        """Encrypted inner products of one partition: of each encrypted vector with each column encoded beside it.
+    def products(self, vector: Any, encoded: Any, slots: Slots) -> list[Any]:
+        """Encrypted inner products of one partition: of an encrypted vector with each of some columns.
 
-        :param terms: (encrypted vector, encoded columns); terms that share a slot are added
+        :param encoded: what :meth:`encode` gave
         :return: opaque partial results, as many as :meth:`parts`; picklable
-        :raises CryptoError: a body is no encrypted vector
+        :raises CryptoError: the vector's body is none, or too short
         """
 
     @abstractmethod

@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_fate.errors import ConfigError, CryptoError, DataError, FateError, PeerError, ProtocolError
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.components.linear import exchange, tasks
+from airflow_provider_fate.runtime.crypto.bfv import Bfv
 from airflow_provider_fate.runtime.crypto.scheme import scheme
 from airflow_provider_fate.runtime.data import Block, Model, Rows
 from airflow_provider_fate.runtime.federation.checks import Array
@@ -173,6 +174,8 @@ def _numbers(value: Any) -> list[int]:
 class ShippedRows(LocalRows):
     """As on Spark: functions, arguments and results travel as bytes, and blocks are never the same object."""
 
+    distributed = True
+
     def map(self, function: Callable[[Block, Any], Any], arguments: Sequence[Any] | None = None) -> list[Any]:
         arguments = [None] * self.partitions if arguments is None else arguments
         found = []
@@ -189,7 +192,8 @@ def shipped(data: Rows) -> Rows:
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_work_on_executors_gives_the_same(monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+def test_work_on_executors_gives_the_same(monkeypatch: pytest.MonkeyPatch, kept: bool, at_once: bool) -> None:
     settings = parameters(**QUICK, batch_size=200, shuffle=False)
     there = {
         party: {name: shipped(table) for name, table in tables.items()}
@@ -198,6 +202,8 @@ def test_work_on_executors_gives_the_same(monkeypatch: pytest.MonkeyPatch, kept:
     here = Run(settings, hetero("breast_hetero")).fit()
     if not kept:
         monkeypatch.setattr(tasks, "_cache", tasks._Cache(0))
+    if not at_once:
+        monkeypatch.setattr(Bfv, "quick_cells", 0)
     assert np.array_equal(Run(settings, there).fit().weights(), here.weights())
 
 

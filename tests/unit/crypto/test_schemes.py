@@ -31,7 +31,7 @@ def inner_products(method: str, parts: list[tuple[np.ndarray, np.ndarray]], ship
     cipher = public(method)
     slots = Slots(parts[0][1].shape[1], max(len(vector) for vector, _ in parts))
     partials = [
-        cipher.products([(cipher.encrypt(vector), cipher.encode(columns, slots))], slots) for vector, columns in parts
+        cipher.products(cipher.encrypt(vector), cipher.encode(columns, slots), slots) for vector, columns in parts
     ]
     blinds = cipher.blinds(cipher.parts(slots))
     if ship:
@@ -91,15 +91,15 @@ def test_columns_of_zeros(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_terms_with_slots_of_their_own(method: str) -> None:
+def test_vectors_with_slots_of_their_own(method: str) -> None:
     cipher, slots = public(method), Slots(4, 30)
     (first, columns), (second, more) = part(30, 3, 10, 1), part(30, 1, 10, 2)
-    terms = [
-        (cipher.encrypt(first), cipher.encode(columns, slots)),
-        (cipher.encrypt(second), cipher.encode(more, slots, 3)),
+    partials = [
+        cipher.products(cipher.encrypt(first), cipher.encode(columns, slots), slots),
+        cipher.products(cipher.encrypt(second), cipher.encode(more, slots, 3), slots),
     ]
     blinds = cipher.blinds(cipher.parts(slots))
-    done = [cipher.finish([one], blind) for one, blind in zip(cipher.products(terms, slots), blinds, strict=True)]
+    done = [cipher.finish(found, blind) for found, blind in zip(zip(*partials, strict=True), blinds, strict=True)]
     numbers = cipher.unmask(key(method).decrypt(done, slots), cipher.masks(blinds, slots))
     assert numbers == expected([(first, columns)]) + expected([(second, more)])
 
@@ -108,12 +108,15 @@ def test_terms_with_slots_of_their_own(method: str) -> None:
 def test_combining_adds_and_takes_fresh_randomness(method: str) -> None:
     cipher, slots = public(method), Slots(1, 20)
     (a, column), (b, _), (c, _) = (part(20, 1, 10, seed) for seed in range(3))
-    bodies = [cipher.encrypt(a), cipher.encrypt(b)]
+    bodies = [cipher.write(cipher.encrypt(a)), cipher.write(cipher.encrypt(b))]
     cipher.check_vectors([20, 20])(bodies)
-    total = cipher.combine(bodies, c)
-    assert total != cipher.combine(bodies, c)
+    vectors = list(map(cipher.read, bodies))
+    total = cipher.combine(vectors, c)
+    assert cipher.write(total) != cipher.write(cipher.combine(vectors, c))
+    assert [cipher.write(vector) for vector in vectors] == bodies
+    total = pickle.loads(pickle.dumps(total))
     blinds = cipher.blinds(1)
-    done = [cipher.finish(cipher.products([(total, cipher.encode(column, slots))], slots), blinds[0])]
+    done = [cipher.finish(cipher.products(total, cipher.encode(column, slots), slots), blinds[0])]
     numbers = cipher.unmask(key(method).decrypt(done, slots), cipher.masks(blinds, slots))
     assert numbers == [int(column[:, 0] @ (a + b + c))]
 
@@ -122,7 +125,7 @@ def test_combining_adds_and_takes_fresh_randomness(method: str) -> None:
 def test_what_is_decrypted_is_masked(method: str) -> None:
     cipher, slots = public(method), Slots(1, 20)
     vector, column = part(20, 1, 10)
-    partial = [cipher.products([(cipher.encrypt(vector), cipher.encode(column, slots))], slots) for _ in range(40)]
+    partial = [cipher.products(cipher.encrypt(vector), cipher.encode(column, slots), slots) for _ in range(40)]
     seen = [
         key(method).decrypt([cipher.finish(one, blind)], slots)[0]
         for one, blind in zip(partial, cipher.blinds(40), strict=True)
@@ -136,12 +139,12 @@ def test_bfv_masks_every_coefficient_and_floods_the_noise() -> None:
     cipher, slots = public("BFV"), Slots(1, bfv.N)
     vector, column = part(bfv.N, 1, 10)
     encoded = cipher.encode(column, slots)
-    (clean,) = cipher.products([(cipher.encrypt(vector), encoded)], slots)
+    (clean,) = cipher.products(cipher.encrypt(vector), encoded, slots)
     secret = key("BFV")._decryptor  # type: ignore[attr-defined]
     evaluator = bfv._seal().evaluator
     evaluator.transform_from_ntt_inplace(clean.ciphertext)
     before = secret.invariant_noise_budget(clean.ciphertext)
-    (partial,) = cipher.products([(cipher.encrypt(vector), encoded)], slots)
+    (partial,) = cipher.products(cipher.encrypt(vector), encoded, slots)
     body = cipher.finish([partial], cipher.blinds(1)[0])
     sent = bfv._ciphertext(body, bfv._seal().sent)
     # the flood is at least 2^40 times what the computation left, and decryption is still far from failing
@@ -173,7 +176,7 @@ def test_the_flood_is_uniform_over_its_range() -> None:
 def test_bytes_that_are_no_ciphertext(method: str) -> None:
     cipher, slots = public(method), Slots(1, 20)
     vector, column = part(20, 1, 10)
-    good = cipher.encrypt(vector)
+    good = cipher.write(cipher.encrypt(vector))
     encoded = cipher.encode(column, slots)
     middle = len(good) // 2
     bad = [
@@ -188,12 +191,12 @@ def test_bytes_that_are_no_ciphertext(method: str) -> None:
         bad += [os.urandom(len(good)), good[:4] + os.urandom(40) + good[44:]]
     for body in bad:
         with pytest.raises(CryptoError):
-            cipher.combine([body], vector)
+            cipher.combine([cipher.read(body)], vector)
     for body in (bad[1], *bad[4:]):
         with pytest.raises(CryptoError):
-            cipher.products([(body, encoded)], slots)
+            cipher.products(cipher.read(body), encoded, slots)
     blind = cipher.blinds(1)[0]
-    part_body = cipher.finish(cipher.products([(good, encoded)], slots), blind)
+    part_body = cipher.finish(cipher.products(cipher.read(good), encoded, slots), blind)
     for body in (b"", part_body[:-1], part_body + b"\0", b"\xff" * len(part_body), part_body[:20] + os.urandom(middle)):
         with pytest.raises(CryptoError):
             key(method).decrypt([body], slots)
@@ -204,7 +207,7 @@ def test_bytes_that_are_no_ciphertext(method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_limits_of_what_is_received(method: str) -> None:
     cipher = public(method)
-    good = cipher.encrypt(np.arange(20))
+    good = cipher.write(cipher.encrypt(np.arange(20)))
     check = cipher.check_vectors([20, 0])
     check([good, b""])
     for bad in ([good], [b"", good + bytes(1 << 20)], [good, "text"], good, None):
@@ -215,20 +218,20 @@ def test_limits_of_what_is_received(method: str) -> None:
 def test_bfv_refuses_ciphertexts_of_another_kind() -> None:
     """Valid for SEAL, but not what the protocol sends: another level, NTT form, without encryption."""
     cipher, state = public("BFV"), bfv._seal()
-    body = bfv._pieces(cipher.encrypt(np.arange(20)))[0]
+    body = bfv._pieces(cipher.write(cipher.encrypt(np.arange(20))))[0]
     lower, transformed = bfv.seal.Ciphertext(), bfv._ciphertext(body, state.top)
     state.evaluator.mod_switch_to_next(bfv._ciphertext(body, state.top), lower)
     state.evaluator.transform_to_ntt_inplace(transformed)
     for ciphertext in (lower, transformed, bfv._flood()):
         saved = bfv._save(ciphertext)
         with pytest.raises(CryptoError, match="not a BFV ciphertext"):
-            cipher.combine([bfv.LENGTH.pack(len(saved)) + saved], np.arange(20))
+            cipher.combine([cipher.read(bfv.LENGTH.pack(len(saved)) + saved)], np.arange(20))
 
 
 def test_bfv_refuses_an_overflow() -> None:
     cipher, slots = public("BFV"), Slots(1, 4)
     state = bfv._seal()
-    noisy = bfv._ciphertext(bfv._pieces(cipher.encrypt(np.arange(4)))[0], state.top)
+    noisy = cipher.encrypt(np.arange(4)).ciphertexts[0]
     large = bfv._plaintext(np.full(bfv.N, (1 << 50) + 12345))
     for _ in range(3):
         state.evaluator.multiply_plain_inplace(noisy, large)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from py4j.protocol import Py4JJavaError
+from pyspark.serializers import CloudPickleSerializer
 
 from airflow_provider_fate.runtime.checkpoints import CheckpointStore
 from airflow_provider_fate.runtime.components.base import Outputs
 from airflow_provider_fate.runtime.data import Block, Engine, Model, Schema, even_counts
 from airflow_provider_fate.runtime.local_engine import LocalEngine
 from airflow_provider_fate.runtime.rows_io import DRIVER_CELLS, read_rows, write_rows
-from airflow_provider_fate.runtime.spark_engine import SMALL_ARGUMENTS, SparkEngine, SparkRows
+from airflow_provider_fate.runtime.spark_engine import SMALL_ARGUMENTS, SparkConstant, SparkEngine, SparkRows
 from airflow_provider_fate.runtime.storage.local import LocalStorage
 from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
 
@@ -71,6 +74,47 @@ def test_large_arguments_travel_to_their_own_task_alone(spark_engine: SparkEngin
 def test_run_keeps_order(engine: Engine) -> None:
     assert engine.run(lambda number: number**2, [3, 1, 2]) == [9, 1, 4]
     assert engine.run(lambda number: number**2, []) == []
+
+
+def test_a_constant_reaches_every_task(engine: Engine) -> None:
+    rows = engine.rows(blocks(3, 4, 5), SCHEMA)
+    constant = engine.constant(Model({"key": bytes(1000)}))
+    task = partial(lambda known, block, given: (len(known.value.meta["key"]), len(block), int(given.max())), constant)
+    for size in (1, SMALL_ARGUMENTS):
+        arguments = [np.full(size, part) for part in range(3)]
+        assert rows.map(task, arguments) == [(1000, 3, 0), (1000, 4, 1), (1000, 5, 2)]
+    assert engine.run(partial(lambda known, more: len(known.value.meta["key"]) + more, constant), [1]) == [1001]
+    constant.close()
+    constant.close()
+
+
+def test_a_constant_travels_once_and_is_freed(spark_engine: SparkEngine) -> None:
+    rows = spark_engine.rows(blocks(3, 4), SCHEMA)
+    constant = spark_engine.constant(Model({"key": b"a secret of 26 characters!"}))
+    assert isinstance(constant, SparkConstant) and constant._broadcast is None  # nothing travels before it is needed
+    task = partial(lambda known, block, _: known.value.meta["key"][: len(block)], constant)
+    assert b"a secret" not in CloudPickleSerializer().dumps(task)
+    assert rows.map(task) == [b"a s", b"a se"]
+    broadcast = constant._broadcast
+    assert broadcast is not None and Path(broadcast._path).exists()
+    rows.map(task)
+    assert constant._broadcast is broadcast
+    constant.close()
+    assert not Path(broadcast._path).exists()
+    with pytest.raises(Py4JJavaError, match="destroy"):
+        broadcast._jbroadcast.value()
+
+
+def test_large_arguments_need_no_workers_of_their_own(spark_engine: SparkEngine) -> None:
+    """Zipping batches of unlike sizes takes two more Python workers a task, each of which a block passes through."""
+    bodies = [np.zeros(SMALL_ARGUMENTS) for _ in range(2)]
+    rows = spark_engine.rows(blocks(3, 4), SCHEMA)
+    doubled = rows.transform(lambda block, _: Block(block.ids, block.x * 2, block.y), SCHEMA).cache()
+    for some, workers in ((rows, 1), (doubled, 2)):
+        assert isinstance(some, SparkRows)
+        lineage = some._with(bodies, lambda block, _: len(block)).toDebugString().decode()
+        assert lineage.count("PythonRDD[") == workers, lineage
+    doubled.release()
 
 
 def test_transform_is_chained(engine: Engine) -> None:

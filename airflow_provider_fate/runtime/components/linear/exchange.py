@@ -17,8 +17,9 @@ from __future__ import annotations
 import hashlib
 import math
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from airflow_provider_fate.runtime.components.linear.batches import Batch
 from airflow_provider_fate.runtime.components.linear.links import Link
 from airflow_provider_fate.runtime.crypto.fixed_point import column_bits, fraction_bits, from_integers, sum_bits
 from airflow_provider_fate.runtime.crypto.scheme import SecretKey, Slots, VectorScheme
-from airflow_provider_fate.runtime.data import Rows
+from airflow_provider_fate.runtime.data import Block, Constant, Rows, even_counts
 from airflow_provider_fate.runtime.federation.checks import Bytes, DictOf, Integer, ListOf
 
 #: more ciphertexts than this are finished by the engine's workers rather than in the driver
@@ -84,6 +85,7 @@ class Exchange:
         self.with_loss = with_loss
         self._share_bound = share_bound
         self._token = secrets.token_hex(8)
+        self._key = ctx.engine.constant(tasks.Key(cipher.name, cipher.public))
         self._largest = np.append(extent.largest, 1.0) if intercept else extent.largest
         self._sums = np.append(extent.sums, float(rows.count)) if intercept else extent.sums
         self._parties = 1 + len(ctx.federation.hosts)
@@ -91,8 +93,9 @@ class Exchange:
         self._loss_bound = share_bound * link.vector_bound(share_bound)
 
     def close(self) -> None:
-        """Free what this process keeps."""
+        """Free what this process keeps, and what executors do."""
         tasks.forget(self._token)
+        self._key.close()
 
     def gradient(
         self, tag: str, batch: Batch, weights: np.ndarray, penalty: float, positive: float | None = None
@@ -117,26 +120,39 @@ class Exchange:
         room = sum_bits(self.cipher.modulus, batch.size, 2 * self._loss_bound)
         return min(MOST_LOSS_BITS, int(room - fraction))
 
-    def _share(
-        self,
-        batch: Batch,
-        portions: Sequence[tasks.Portion],
-        bodies: Sequence[Sequence[bytes]] | None,
-        slots: Slots | None = None,
-    ) -> list[tasks.Shared]:
-        """Encrypted shares of each partition, and this party's own part of the loss.
+    def _run(self, task: Callable[[Constant, Block, Any], Any], arguments: Sequence[Any]) -> list[Any]:
+        return tasks.run(self.rows, partial(task, self._key), arguments)
 
-        :param bodies: at the guest, of each partition the hosts' shares
-        :param slots: at the guest, those of its inner products if the last is the host's part of the loss
+    def _share_arguments(
+        self, batch: Batch, portions: Sequence[tasks.Portion], others: Sequence[Sequence[Any] | None]
+    ) -> list[tasks.ShareArgument]:
+        """Of each partition.
+
+        :param others: at the guest, of each partition the hosts' shares
         """
-        bits = self._fraction(batch)
-        cipher, loss_bits = self.cipher, self._loss_bits(batch, bits)
-        several = [None] * len(portions) if bodies is None else bodies
-        arguments = [
-            tasks.ShareArgument(portion, cipher.name, cipher.public, bits, self._share_bound, received, slots, loss_bits)
-            for portion, received in zip(portions, several, strict=True)
+        fraction = self._fraction(batch)
+        slots = self._slots(batch, loss=True) if self.with_loss and others[0] is not None else None
+        bits = self._loss_bits(batch, fraction)
+        return [
+            tasks.ShareArgument(portion, fraction, self._share_bound, received, slots, bits)
+            for portion, received in zip(portions, others, strict=True)
         ]
-        return tasks.run(self.rows, tasks.share, arguments)
+
+    def _products_arguments(
+        self, batch: Batch, portions: Sequence[tasks.Portion], slots: Slots, bits: np.ndarray
+    ) -> list[tasks.ProductsArgument]:
+        """Of each partition, without the residuals."""
+        return [
+            tasks.ProductsArgument(
+                portion, slots, bits, None if batch.key is None else (self._token, number, batch.key)
+            )
+            for number, portion in enumerate(portions)
+        ]
+
+    def _column_bits(self, batch: Batch) -> np.ndarray:
+        limit = int(math.ldexp(self._parties * self._share_bound, self._fraction(batch)))
+        modulus, factor_bits = self.cipher.modulus, self.cipher.factor_bits
+        return column_bits(self._largest, self._sums, batch.size, limit, modulus, factor_bits)
 
     def _blinds(self, slots: Slots) -> list[Any]:
         """Made while others compute, as they depend on nothing."""
@@ -144,69 +160,47 @@ class Exchange:
         engine = self.ctx.engine
         if count <= FEW_PARTS or engine.parallelism == 1:
             return self.cipher.blinds(count)
-        jobs = [
-            (self.cipher.name, self.cipher.public, len(part))
-            for part in np.array_split(np.arange(count), engine.parallelism)
-        ]
-        return [blind for made in engine.run(tasks.blinds, jobs) for blind in made]
+        counts = even_counts(count, engine.parallelism)
+        return [blind for made in engine.run(partial(tasks.blinds, self._key), counts) for blind in made]
 
     def _slots(self, batch: Batch, *, loss: bool = False) -> Slots:
         return Slots(len(self._largest) + loss, max(batch.counts, default=1))
 
-    def _inner_products(
+    def _gradient(
         self,
         tag: str,
         batch: Batch,
-        portions: Sequence[tasks.Portion],
-        residuals: Sequence[bytes],
-        blinds: list[Any],
-        losses: Sequence[list[Any]] | None = None,
-        loss_part: int = 0,
+        slots: Slots,
+        partials: Sequence[Sequence[Any]],
+        blinds: Sequence[Any],
+        loss_part: int | None = None,
     ) -> list[float]:
-        """Of this party's columns with the residuals.
+        """This party's inner products with the residuals, decrypted by the arbiter.
 
-        :param losses: at the guest of one host, of each partition the encrypted part of the loss, which comes last
-        :param loss_part: what the host gave of its own part of the loss
+        :param partials: lists of partial results, which are added; of each partition, or of a part of what it did
+        :param loss_part: what the host gave of its own part of the loss, where the last slot is the loss
         """
-        fraction = self._fraction(batch)
-        slots = self._slots(batch, loss=losses is not None)
-        limit = int(math.ldexp(self._parties * self._share_bound, fraction))
-        bits = column_bits(self._largest, self._sums, batch.size, limit, self.cipher.modulus, self.cipher.factor_bits)
-        partials = tasks.run(
-            self.rows,
-            tasks.products,
-            [
-                tasks.ProductsArgument(
-                    portion,
-                    self.cipher.name,
-                    self.cipher.public,
-                    residuals[number],
-                    slots,
-                    bits,
-                    None if batch.key is None else (self._token, number, batch.key),
-                )
-                for number, portion in enumerate(portions)
-            ],
-        )
-        columns = list(zip(*partials, *(losses or []), strict=True))
-        engine = self.ctx.engine
-        if len(columns) <= FEW_PARTS or engine.parallelism == 1:
-            parts = [self.cipher.finish(column, blind) for column, blind in zip(columns, blinds, strict=True)]
-        else:
-            jobs = [
-                (self.cipher.name, self.cipher.public, [(columns[i], blinds[i]) for i in places])
-                for places in np.array_split(np.arange(len(columns)), engine.parallelism)
-            ]
-            parts = [part for done in engine.run(tasks.finish, jobs) for part in done]
+        parts = self._finished(list(zip(*partials, strict=True)), blinds)
         federation, arbiter = self.ctx.federation, _arbiter(self.ctx)
         federation.send(arbiter, f"{tag}/products", {"columns": slots.columns, "stride": slots.stride, "parts": parts})
         masks = self.cipher.masks(blinds, slots)
-        if losses is not None:
+        fraction, bits = self._fraction(batch), self._column_bits(batch)
+        if loss_part is not None:
             masks[-1] -= loss_part
             bits = np.append(bits, self._loss_bits(batch, fraction))
         residue = Integer(0, self.cipher.modulus - 1)
         masked = federation.receive(arbiter, f"{tag}/decrypted", ListOf(residue, length=slots.columns))
         return from_integers(self.cipher.unmask(masked, masks), bits + fraction).tolist()
+
+    def _finished(self, columns: Sequence[Sequence[Any]], blinds: Sequence[Any]) -> list[bytes]:
+        engine = self.ctx.engine
+        if len(columns) <= FEW_PARTS or engine.parallelism == 1:
+            return [self.cipher.finish(column, blind) for column, blind in zip(columns, blinds, strict=True)]
+        jobs = [
+            [(columns[i], blinds[i]) for i in places]
+            for places in np.array_split(np.arange(len(columns)), engine.parallelism)
+        ]
+        return [part for done in engine.run(partial(tasks.finish, self._key), jobs) for part in done]
 
 
 class GuestExchange(Exchange):
@@ -217,26 +211,55 @@ class GuestExchange(Exchange):
     ) -> Gradient:
         federation = self.ctx.federation
         portions = self._portions(batch, weights, positive)
+        slots = self._slots(batch, loss=self.with_loss)
         # while the hosts compute
-        blinds = self._blinds(self._slots(batch, loss=self.with_loss))
+        blinds = self._blinds(slots)
         check = self.cipher.check_vectors(batch.counts)
         received = [federation.receive(host, f"{tag}/share", check) for host in federation.hosts]
-        slots = self._slots(batch, loss=True) if self.with_loss else None
+        shares = self._share_arguments(
+            batch, portions, [list(map(self.cipher.read, bodies)) for bodies in zip(*received, strict=True)]
+        )
+        products = self._products_arguments(batch, portions, slots, self._column_bits(batch))
         try:
-            shared = self._share(batch, portions, [list(bodies) for bodies in zip(*received, strict=True)], slots)
+            own_loss, partials = self._compute(tag, shares, products)
         except tasks.BodyError as error:
             senders = " or ".join(map(str, federation.hosts))
             raise ProtocolError(str(federation.hosts[0]), f"a share from {senders} cannot be used: {error}") from None
-        residuals = [one.body for one in shared]
-        federation.send(federation.hosts, f"{tag}/residuals", residuals)
         if not self.with_loss:
-            found = self._inner_products(tag, batch, portions, residuals, blinds)
-            return Gradient(np.array(found) / batch.size)
+            return Gradient(np.array(self._gradient(tag, batch, slots, partials, blinds)) / batch.size)
         part = federation.receive(federation.hosts[0], f"{tag}/loss", Integer(0, self.cipher.modulus - 1))
-        losses = [one.products for one in shared]
-        *found, host_loss = self._inner_products(tag, batch, portions, residuals, blinds, losses, part)
-        own_loss = sum(one.loss for one in shared)
+        *found, host_loss = self._gradient(tag, batch, slots, partials, blinds, part)
         return Gradient(np.array(found) / batch.size, (own_loss + host_loss) / batch.size + penalty)
+
+    def _compute(
+        self, tag: str, shares: list[tasks.ShareArgument], products: list[tasks.ProductsArgument]
+    ) -> tuple[float, list[list[Any]]]:
+        """The residuals, to the hosts; the guest's own loss, and all partial results.
+
+        The hosts wait for the residuals. So they leave as early as they can, unless what is left to do is less than
+        another round trip to the executors.
+        """
+        found: list[list[Any]] = []
+        if not self.rows.distributed:
+            shared = self._run(tasks.share, shares)
+            self._send_residuals(tag, shared)
+            if self.with_loss:
+                found += self._run(tasks.host_loss, shares)
+        else:
+            quick = max(map(_cells, products)) <= self.cipher.quick_cells
+            done = self._run(tasks.guest, list(zip(shares, products if quick else [None] * len(shares), strict=True)))
+            shared = [one for one, _, _ in done]
+            self._send_residuals(tag, shared)
+            found += [part for _, loss, own in done for part in (loss, own) if part is not None]
+            if quick:
+                return sum(one.loss for one in shared), found
+        ready = [replace(one, residual=ours.vector) for one, ours in zip(products, shared, strict=True)]
+        found += self._run(tasks.products, ready)
+        return sum(one.loss for one in shared), found
+
+    def _send_residuals(self, tag: str, shared: list[tasks.Shared]) -> None:
+        federation = self.ctx.federation
+        federation.send(federation.hosts, f"{tag}/residuals", [self.cipher.write(one.vector) for one in shared])
 
 
 class HostExchange(Exchange):
@@ -247,21 +270,26 @@ class HostExchange(Exchange):
     ) -> Gradient:
         federation = self.ctx.federation
         portions = self._portions(batch, weights)
-        shared = self._share(batch, portions, None)
-        federation.send(federation.guest, f"{tag}/share", [one.body for one in shared])
+        shared = self._run(tasks.share, self._share_arguments(batch, portions, [None] * len(portions)))
+        federation.send(federation.guest, f"{tag}/share", [self.cipher.write(one.vector) for one in shared])
         if self.with_loss:
             self._send_loss(tag, batch, sum(one.loss for one in shared) + batch.size * penalty)
         # while the guest computes
-        blinds = self._blinds(self._slots(batch))
+        slots = self._slots(batch)
+        blinds = self._blinds(slots)
         check = self.cipher.check_vectors(batch.counts)
-        residuals = federation.receive(federation.guest, f"{tag}/residuals", check)
+        residuals = map(self.cipher.read, federation.receive(federation.guest, f"{tag}/residuals", check))
+        products = self._products_arguments(batch, portions, slots, self._column_bits(batch))
         try:
-            found = self._inner_products(tag, batch, portions, residuals, blinds)
+            partials = self._run(
+                tasks.products,
+                [replace(one, residual=residual) for one, residual in zip(products, residuals, strict=True)],
+            )
         except tasks.BodyError as error:
             raise ProtocolError(
                 str(federation.guest), f"residuals from {federation.guest} cannot be used: {error}"
             ) from None
-        return Gradient(np.array(found) / batch.size)
+        return Gradient(np.array(self._gradient(tag, batch, slots, partials, blinds)) / batch.size)
 
     def _send_loss(self, tag: str, batch: Batch, value: float) -> None:
         """Half of a host's own loss to the guest, half to the arbiter; each of them alone is uniform."""
@@ -347,6 +375,11 @@ class Extent:
             raise DataError(f"{name}: the label column {rows.schema.label_name!r} has missing or infinite values")
         digest = hashlib.sha256(b"".join(part.ids for part in found)).digest()
         return cls(largest, np.sum([part.sums for part in found], axis=0), digest, labels, largest_label)
+
+
+def _cells(argument: tasks.ProductsArgument) -> int:
+    """Numbers that the partition with the most rows multiplies."""
+    return argument.slots.columns * argument.slots.stride
 
 
 def _arbiter(ctx: Context) -> Party:

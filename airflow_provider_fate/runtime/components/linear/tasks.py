@@ -1,7 +1,8 @@
 """What runs where the rows are: on Spark's executors, or in the driver for few rows.
 
-All state is in the arguments. What is costly to make again (the columns encoded for inner products) is kept in a small
-cache of the process; a miss makes it again, so no result depends on it.
+All state is in the arguments, and in the key, which travels once to each process. What is costly to make again (the
+columns encoded for inner products) is kept in a small cache of the process; a miss makes it again, so no result depends
+on it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ import pyarrow.compute as pc
 from airflow_provider_fate.errors import CryptoError
 from airflow_provider_fate.runtime.components.linear.links import Link
 from airflow_provider_fate.runtime.crypto.fixed_point import to_integers
-from airflow_provider_fate.runtime.crypto.scheme import Slots, scheme
-from airflow_provider_fate.runtime.data import Block, Rows
+from airflow_provider_fate.runtime.crypto.scheme import Slots, VectorScheme, scheme
+from airflow_provider_fate.runtime.data import Block, Constant, Rows
 
 #: bytes of encoded columns that one process keeps
 CACHE_BYTES = 256 << 20
@@ -91,22 +92,32 @@ class Portion:
 
 
 @dataclass(frozen=True)
+class Key:
+    """The public key of a training, as tasks get it: the first argument of each, a :class:`Constant`."""
+
+    method: str
+    public: bytes
+
+    @property
+    def cipher(self) -> VectorScheme:
+        return scheme(self.method, self.public)
+
+
+@dataclass(frozen=True)
 class ShareArgument:
-    """For :func:`share`.
+    """For :func:`share` and :func:`host_loss`.
 
     :param bits: fraction bits of shares
-    :param bodies: the hosts' encrypted shares, at the guest; ``None`` at a host
+    :param bound: what shares stay within, or training has diverged
+    :param others: the hosts' encrypted shares, at the guest; ``None`` at a host
     :param slots: at the guest of one host, of all columns of the batch, the loss as the last; ``None`` without a loss
     :param loss_bits: scale of the loss vector
-    :param bound: what shares stay within, or training has diverged
     """
 
     portion: Portion
-    method: str
-    public: bytes
     bits: int
     bound: int
-    bodies: Sequence[bytes] | None
+    others: Sequence[Any] | None
     slots: Slots | None = None
     loss_bits: int = 0
 
@@ -115,33 +126,29 @@ class ShareArgument:
 class Shared:
     """What :func:`share` gives.
 
-    :param body: the encrypted share (at the guest: the residuals)
+    :param vector: the encrypted share (at the guest: the residuals)
     :param loss: this party's own part of the loss, summed over rows
-    :param products: the host's part of the loss, encrypted, in the last slot; empty without a loss
     """
 
-    body: bytes
+    vector: Any
     loss: float
-    products: list[Any]
 
 
 @dataclass(frozen=True)
 class ProductsArgument:
     """For :func:`products`.
 
-    :param residual: the encrypted residuals of these rows
     :param slots: of all columns of the batch
     :param bits: scale of each column (and of the intercept's)
     :param cache_key: under which the encoded columns are kept; ``None`` not to keep them
+    :param residual: the encrypted residuals of these rows
     """
 
     portion: Portion
-    method: str
-    public: bytes
-    residual: bytes
     slots: Slots
     bits: np.ndarray
     cache_key: tuple[Any, ...] | None
+    residual: Any = None
 
 
 def run(rows: Rows, function: Callable[[Block, Any], Any], arguments: Sequence[Any]) -> list[Any]:
@@ -169,58 +176,83 @@ def measure(block: Block, _: Any) -> Measured:
     )
 
 
-def share(block: Block, argument: ShareArgument) -> Shared | Failed:
-    """This party's share of the residuals, encrypted (at the guest: added to the hosts'), and its own loss; at the
-    guest also the product of the host's share and the loss vector."""
-    portion, slots = argument.portion, argument.slots
-    link, wx, vector = portion.link, portion.wx(block), None
-    what = "a row's part of the residual"
+def share(key: Constant, block: Block, argument: ShareArgument) -> Shared | Failed:
+    """This party's share of the residuals, encrypted (at the guest: added to the hosts'), and its own loss."""
+    portion = argument.portion
+    link, wx = portion.link, portion.wx(block)
     try:
-        if argument.bodies is None:
-            values, loss = to_integers(link.host_share(wx), argument.bits, argument.bound, what), link.host_loss(wx)
+        if argument.others is None:
+            values, loss = link.host_share(wx), link.host_loss(wx)
         else:
             y = portion.y(block)
-            values = to_integers(link.guest_share(wx, y), argument.bits, argument.bound, what)
-            loss = link.guest_loss(wx, y)
-            if slots is not None:
-                vector = to_integers(link.loss_vector(wx, y), argument.loss_bits, link.vector_bound(argument.bound), what)
+            values, loss = link.guest_share(wx, y), link.guest_loss(wx, y)
+        integers = to_integers(values, argument.bits, argument.bound, "a row's part of the residual")
     except CryptoError as error:
         return Failed(str(error), peer=False)
     try:
-        cipher = scheme(argument.method, argument.public)
-        bodies = argument.bodies or []
-        body, found = cipher.combine(bodies, values), []
-        if vector is not None and slots is not None:
-            found = cipher.products([(bodies[0], cipher.encode(vector[:, None], slots, slots.columns - 1))], slots)
-        return Shared(body, loss, found)
+        return Shared(key.value.cipher.combine(argument.others or [], integers), loss)
     except CryptoError as error:
         return Failed(str(error), peer=True)
 
 
-def products(block: Block, argument: ProductsArgument) -> list[Any] | Failed:
+def host_loss(key: Constant, block: Block, argument: ShareArgument) -> list[Any] | Failed:
+    """At the guest of one host: the product of the host's share and the loss vector, encrypted, in the last slot."""
+    portion, slots, others = argument.portion, argument.slots, argument.others
+    if slots is None or not others:
+        raise ValueError("the loss needs one host's share and a slot")
+    link, wx = portion.link, portion.wx(block)
+    try:
+        values, bound = link.loss_vector(wx, portion.y(block)), link.vector_bound(argument.bound)
+        vector = to_integers(values, argument.loss_bits, bound, "a row's part of the loss")
+    except CryptoError as error:
+        return Failed(str(error), peer=False)
+    cipher = key.value.cipher
+    try:
+        return cipher.products(others[0], cipher.encode(vector[:, None], slots, slots.columns - 1), slots)
+    except CryptoError as error:
+        return Failed(str(error), peer=True)
+
+
+def products(key: Constant, block: Block, argument: ProductsArgument) -> list[Any] | Failed:
     """Encrypted inner products of this party's columns with the residuals."""
-    cipher = scheme(argument.method, argument.public)
+    cipher = key.value.cipher
     columns = None if argument.cache_key is None else _cache.get(argument.cache_key)
     if columns is None:
         columns = cipher.encode(_integer_columns(argument.portion, block, argument.bits), argument.slots)
         if argument.cache_key is not None:
             _cache.put(argument.cache_key, columns, cipher.encoded_size(columns))
     try:
-        return cipher.products([(argument.residual, columns)], argument.slots)
+        return cipher.products(argument.residual, columns, argument.slots)
     except CryptoError as error:
         return Failed(str(error), peer=True)
 
 
-def blinds(job: tuple[str, bytes, int]) -> list[Any]:
+def guest(
+    key: Constant, block: Block, argument: tuple[ShareArgument, ProductsArgument | None]
+) -> tuple[Shared, list[Any] | None, list[Any] | None] | Failed:
+    """All that the guest does in a batch, for one round trip to the executors: :func:`share`, then :func:`host_loss`
+    where there is a slot for it, and :func:`products` where there is an argument for them."""
+    ours, theirs = argument
+    shared = share(key, block, ours)
+    if isinstance(shared, Failed):
+        return shared
+    loss = None if ours.slots is None else host_loss(key, block, ours)
+    found = None if theirs is None else products(key, block, replace(theirs, residual=shared.vector))
+    for part in (loss, found):
+        if isinstance(part, Failed):
+            return part
+    return shared, loss, found
+
+
+def blinds(key: Constant, count: int) -> list[Any]:
     """So many fresh blinds, by one of the engine's workers."""
-    method, public, count = job
-    return scheme(method, public).blinds(count)
+    return key.value.cipher.blinds(count)
 
 
-def finish(job: tuple[str, bytes, Sequence[tuple[Sequence[Any], Any]]]) -> list[bytes]:
+def finish(key: Constant, parts: Sequence[tuple[Sequence[Any], Any]]) -> list[bytes]:
     """Some of the parts, summed and masked, by one of the engine's workers."""
-    method, public, parts = job
-    return [scheme(method, public).finish(partials, blind) for partials, blind in parts]
+    cipher = key.value.cipher
+    return [cipher.finish(partials, blind) for partials, blind in parts]
 
 
 def _integer_columns(portion: Portion, block: Block, bits: np.ndarray) -> np.ndarray:
