@@ -16,6 +16,8 @@ from airflow_provider_fate.errors import CryptoError
 #: :data:`USUAL_BOUND` a party
 FEWEST_BITS = 10
 USUAL_BOUND = 64
+#: what to do when training has diverged; at the first iteration it is the features' size that is to blame
+DIVERGED = "scale the features to about -1 to 1 (e.g. by FeatureScale, or before the upload), or lower the learning rate"
 #: no column needs a finer scale than a float64 has
 MOST_BITS = 52
 
@@ -60,7 +62,7 @@ def to_integers(values: np.ndarray, bits: int, bound: float, what: str) -> np.nd
     """
     largest = float(np.abs(values).max(initial=0.0))  # NaN stays NaN
     if not largest <= bound:
-        raise CryptoError(f"diverged: {what} reached {largest:g}, more than {bound:g}; lower the learning rate")
+        raise CryptoError(f"diverged: {what} reached {largest:g}, more than {bound:g}; {DIVERGED}")
     return np.rint(np.ldexp(values, bits)).astype(np.int64)
 
 

@@ -74,6 +74,12 @@ def test_validation_data_at_one_party_only() -> None:
     refused(Run(parameters(**QUICK), data), ConfigError, "validate_data")
 
 
+def test_features_that_are_too_large_are_to_be_scaled() -> None:
+    y, guest, host = example("breast_hetero")
+    data = {GUEST: {"train_data": rows(guest * 1e6, y)}, HOST: {"train_data": rows(host)}}
+    refused(Run(parameters(**QUICK), data), CryptoError, "scale the features to about -1 to 1")
+
+
 def test_divergence_is_named() -> None:
     settings = parameters(optimizer="sgd", max_iter=50, learning_rate=30, decay=0, tol=0)
     with pytest.raises(CryptoError, match="diverged: .* lower the learning rate"):

@@ -28,7 +28,7 @@ def test_too_many_rows_are_refused() -> None:
 def test_values_out_of_bounds_are_refused() -> None:
     assert to_integers(np.array([-64.0, 0.3]), 4, 64, "w x").tolist() == [-1024, 5]
     for bad in (64.1, np.nan, np.inf):
-        with pytest.raises(CryptoError, match="diverged: w x .* lower the learning rate"):
+        with pytest.raises(CryptoError, match="diverged: w x .* scale the features .* lower the learning rate"):
             to_integers(np.array([0.0, bad]), 4, 64, "w x")
 
 

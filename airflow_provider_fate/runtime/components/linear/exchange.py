@@ -30,7 +30,13 @@ from airflow_provider_fate.runtime.components.base import Context
 from airflow_provider_fate.runtime.components.linear import tasks
 from airflow_provider_fate.runtime.components.linear.batches import Batch
 from airflow_provider_fate.runtime.components.linear.links import Link
-from airflow_provider_fate.runtime.crypto.fixed_point import column_bits, fraction_bits, from_integers, sum_bits
+from airflow_provider_fate.runtime.crypto.fixed_point import (
+    DIVERGED,
+    column_bits,
+    fraction_bits,
+    from_integers,
+    sum_bits,
+)
 from airflow_provider_fate.runtime.crypto.scheme import SecretKey, Slots, VectorScheme
 from airflow_provider_fate.runtime.data import Block, Constant, Rows, even_counts
 from airflow_provider_fate.runtime.federation.checks import Bytes, DictOf, Integer, ListOf
@@ -296,7 +302,7 @@ class HostExchange(Exchange):
         if not 0 <= value <= batch.size * self._loss_bound:
             raise CryptoError(
                 f"diverged: the host's part of the mean loss reached {value / batch.size:g}, more than "
-                f"{self._loss_bound:g}; lower the learning rate"
+                f"{self._loss_bound:g}; {DIVERGED}"
             )
         fraction = self._fraction(batch)
         number = round(value * 2.0 ** (fraction + self._loss_bits(batch, fraction)))
