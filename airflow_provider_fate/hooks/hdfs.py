@@ -171,7 +171,7 @@ class FateHdfsHook(BaseHook):
         return {
             "env_vars": {"HADOOP_USER_NAME": self.user},
             "conf": {"spark.executorEnv.HADOOP_USER_NAME": self.user},
-            "job_file_part": {"url": self.url, "user": self.user},
+            "job_file_part": {"url": self.url},
         }
 
     # -- test

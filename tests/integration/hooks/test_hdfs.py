@@ -156,7 +156,7 @@ def test_an_upload_is_as_fast_as_a_raw_put(hdfs, make_hook):
 def test_what_spark_is_told(hdfs, make_hook):
     hook = make_hook()
     assert hook.url == hdfs.url + hook.root_path
-    assert hook.spark_settings()["job_file_part"] == {"url": hook.url, "user": "alice"}
+    assert hook.spark_settings()["job_file_part"] == {"url": hook.url}
     assert hook.spark_settings()["env_vars"] == {"HADOOP_USER_NAME": "alice"}
 
 
