@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_fate.hooks.storage import storage_hook
@@ -11,7 +12,8 @@ from airflow_provider_fate.runtime.storage.models import ModelStore
 from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
 
 __all__ = [
-    "ModelStore", "TableMeta", "TableStore", "forget_end", "forget_job_status", "job_status", "models", "tables",
+    "ModelStore", "TableMeta", "TableStore", "forget_end", "forget_job_status", "job_status", "models",
+    "progress_reader", "tables",
 ]  # fmt: skip
 
 
@@ -38,9 +40,17 @@ def job_status(conn_id: str, job_id: str, party: Party) -> dict[str, Any] | None
     return status if isinstance(status, dict) else None
 
 
+def progress_reader(conn_id: str, job_id: str, party: Party) -> Callable[[], dict[str, Any]]:
+    """Reads what a party's application says while it runs, where it keeps that in the storage."""
+    storage = storage_hook(conn_id).storage
+    return lambda: storage.read_json(_progress_path(job_id, party))
+
+
 def forget_job_status(conn_id: str, job_id: str, party: Party) -> None:
-    """Delete what :func:`job_status` would return."""
-    storage_hook(conn_id).storage.delete(_status_path(job_id, party))
+    """Delete what :func:`job_status` and :func:`progress_reader` would give."""
+    storage = storage_hook(conn_id).storage
+    storage.delete(_status_path(job_id, party))
+    storage.delete(_progress_path(job_id, party))
 
 
 def forget_end(conn_id: str, job_id: str, party: Party) -> None:
@@ -50,3 +60,7 @@ def forget_end(conn_id: str, job_id: str, party: Party) -> None:
 
 def _status_path(job_id: str, party: Party) -> str:
     return f"{job_directory(job_id, party)}/status.json"
+
+
+def _progress_path(job_id: str, party: Party) -> str:
+    return f"{job_directory(job_id, party)}/progress.json"

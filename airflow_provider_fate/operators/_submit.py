@@ -23,7 +23,7 @@ from airflow_provider_fate.links import FateLink, PeerRunLink, SparkUILink
 from airflow_provider_fate.operators import _ship
 from airflow_provider_fate.operators._identity import default_job_id, log_file
 from airflow_provider_fate.operators._job import as_object
-from airflow_provider_fate.operators._watch import StatusWatch
+from airflow_provider_fate.operators._watch import ProgressWatch
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -182,6 +182,7 @@ class FateSubmitOperator(SparkSubmitOperator):
             "storage": storage_hook(self.storage_conn_id).spark_settings()["job_file_part"],
             "transport": self._transport,
             "wait_seconds": wait_seconds,
+            "tell_in_storage": not self._hook.client_mode,
             "run_url": str(getattr((self._context or {}).get("ti"), "log_url", None) or ""),
         }
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -291,7 +292,10 @@ class FateSubmitOperator(SparkSubmitOperator):
         if self._hook.client_mode:
             self._forget_status()
         else:
-            watch = StatusWatch(self._status, self.log.info, self._on_progress)
+            from airflow_provider_fate.hooks.stores import progress_reader
+
+            read = progress_reader(self.storage_conn_id, str(self.job_id), self._party)
+            watch = ProgressWatch(read, self.log.info, self._on_progress)
             watch.start()
         try:
             super().execute(context)

@@ -3,43 +3,54 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 
-class StatusWatch(threading.Thread):
-    """Logs how far an application is that runs on a cluster, from the status it keeps in the storage.
+class ProgressWatch(threading.Thread):
+    """Logs what an application says that runs on a cluster, from the file in the storage that it keeps for this.
 
-    :param read: gives the status, ``None`` where there is none yet
-    :param log: told about each new component
-    :param on_progress: told about the Spark UI
+    :param read: gives the file's content, see ``Progress.tell_in_storage``; raises where there is none yet
+    :param log: told each line
+    :param on_progress: told each message
     :param seconds: between two looks
     """
 
-    def __init__(self, read: Any, log: Any, on_progress: Any, seconds: float = 5.0) -> None:
-        super().__init__(name="fate-status", daemon=True)
+    def __init__(
+        self,
+        read: Callable[[], dict[str, Any]],
+        log: Callable[..., None],
+        on_progress: Callable[[dict[str, Any]], None],
+        seconds: float = 5.0,
+    ) -> None:
+        super().__init__(name="fate-progress", daemon=True)
         self._read, self._log, self._on_progress, self._seconds = read, log, on_progress, seconds
         self._ended = threading.Event()
-        self._component: str | None = None
-        self._spark_ui: str | None = None
+        self._seen = 0
 
     def run(self) -> None:
         while not self._ended.wait(self._seconds):
             self.look()
 
     def look(self) -> None:
+        """Log what is new."""
         try:
-            status = self._read() or {}
+            content = self._read()
+            said, messages = int(content["said"]), list(content["messages"])
         except Exception:  # noqa: BLE001 - the next look may see more
             return
-        if (url := status.get("spark_ui")) and url != self._spark_ui:
-            self._spark_ui = url
-            self._log("Spark's UI of this application: %s", url)
-            self._on_progress({"spark_ui": url})
-        if (component := status.get("component")) and component != self._component:
-            self._component = component
-            self._log("%s: started", component)
+        if said < self._seen:  # the cluster manager started the application again
+            self._seen = 0
+        new = said - self._seen
+        self._seen = said
+        if new > len(messages):
+            self._log("(%d lines are left out here)", new - len(messages))
+        for message in messages[max(0, len(messages) - new) :]:
+            self._log("%s", message.get("text", ""))
+            self._on_progress(message)
 
     def stop(self) -> None:
+        """End, and log the rest."""
         self._ended.set()
         self.join(10)
         self.look()

@@ -41,6 +41,8 @@ def main(arguments: list[str]) -> int:
     application = read_job_file(arguments[0])
     party = Party.parse(application["party"])
     progress = Progress(application["job_id"], party)
+    if application.get("tell_in_storage"):
+        progress.tell_in_storage()
     stopping = _Stop()
     stopping.watch_parent()
     session: Session | None = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
+import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +18,8 @@ from airflow_provider_fate.runtime.storage.base import Storage
 
 #: what the operator looks for at the start of a line of the driver's output
 MARK = "@fate "
+#: lines that are kept for an operator which reads them from the storage
+KEPT_MESSAGES = 200
 #: seconds between two writes of the metrics file
 FLUSH_SECONDS = 5.0
 
@@ -46,6 +50,10 @@ class Progress:
             "output": {},
         }
         self._storage: Storage | None = None
+        self._said = 0
+        self._messages: deque[dict[str, Any]] | None = None  # the last ones, where they are kept in the storage
+        self._told = 0
+        self._writing = threading.Lock()
         self._lines: list[tuple[str, str]] = []  # component and line of metrics.jsonl
         self._unwritten = False
         self._last_write = 0.0
@@ -65,7 +73,36 @@ class Progress:
 
     def say(self, text: str, **more: Any) -> None:
         """One line in the task's log."""
-        print(MARK + json.dumps({"text": text, **more}), flush=True, file=sys.stdout)
+        message = {"text": text, **more}
+        print(MARK + json.dumps(message), flush=True, file=sys.stdout)
+        if self._messages is not None:
+            self._messages.append(message)
+            self._said += 1
+
+    def tell_in_storage(self, seconds: float = 3.0) -> None:
+        """Keep the last lines in ``progress.json`` as well, for an operator that does not see this process's output.
+
+        The file is ``{"said": how many lines there were, "messages": [the last ones]}``.
+
+        :param seconds: between two looks at whether there is something new to write
+        """
+        self._messages = deque(maxlen=KEPT_MESSAGES)
+
+        def write() -> None:
+            while True:
+                time.sleep(seconds)
+                with contextlib.suppress(Exception):  # the next one may succeed
+                    self._tell()
+
+        threading.Thread(target=write, name="progress", daemon=True).start()
+
+    def _tell(self) -> None:
+        with self._writing:
+            said = self._said
+            if self._messages is not None and self._storage is not None and said > self._told:
+                content = {"said": said, "messages": list(self._messages)}
+                self._storage.write_bytes(f"{self.directory}/progress.json", json.dumps(content).encode())
+                self._told = said
 
     def record(self, component: str, name: str, value: float, step: int | None = None) -> None:
         """One number of a component, e.g. a loss, at a step."""
@@ -118,6 +155,7 @@ class Progress:
         self.status.update(more, updated=datetime.now(UTC).isoformat(timespec="seconds"))
         if self._storage is not None:
             self.flush()
+            self._tell()
             self._storage.write_json(f"{self.directory}/status.json", self.status)
 
 
