@@ -16,6 +16,7 @@ from typing import Any
 import requests
 
 from tests.servers.process import HOST, Process, Server, ServerError, free_ports, require
+from tests.servers.processes import running
 
 _EXECUTOR = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
 
@@ -144,14 +145,12 @@ class SparkStandalone(Server):
         :param application: only those of this application (its id or its name)
         """
         ids = {app["id"] for app in self.state()["activeapps"] if application in ("", app["id"], app["name"])}
-        found: list[int] = []
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                words = entry.read_bytes().decode(errors="replace").split("\0")
-                ours = any(word.startswith(f"spark://Worker@{HOST}:{self._worker_port}") for word in words)
-                if _EXECUTOR in words and ours and ids & set(words):
-                    found.append(int(entry.parent.name))
-        return sorted(found)
+        worker = f"spark://Worker@{HOST}:{self._worker_port}"
+        return sorted(
+            one.pid
+            for one in running()
+            if _EXECUTOR in one.words and ids & set(one.words) and any(word.startswith(worker) for word in one.words)
+        )
 
     def kill_executor(self, application: str = "", seconds: float = 60) -> int:
         """kill -9 one executor, waiting for one to come; the master starts another.

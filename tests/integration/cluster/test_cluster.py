@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.servers.processes import Running, named, wait_for_none
 
 if TYPE_CHECKING:
     from tests.integration.cluster.conftest import Cluster
@@ -15,17 +16,9 @@ MINUTES = 60
 TASKS = ("train.guest_9999", "train.host_10000", "train.arbiter_10000")
 
 
-def applications() -> list[str]:
-    """Command lines of the Spark applications of jobs that run now."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if "airflow_provider_fate/runtime/main.py" in line:
-            found.append(line)
-    return found
+def applications() -> list[Running]:
+    """The Spark applications of jobs that run now."""
+    return named("airflow_provider_fate/runtime/main.py")
 
 
 def wait_until(condition: Any, seconds: float) -> bool:
@@ -97,7 +90,7 @@ def test_a_peer_that_never_comes(cluster: Cluster) -> None:
     assert "within 8 s" in log
     assert f"{cluster.rabbitmq.host}:{cluster.rabbitmq.port}" in log
     assert "Traceback" not in log.split("has not come to job")[0][-300:]
-    assert wait_until(lambda: not applications(), 20), applications()
+    wait_for_none(applications, 20)
 
 
 def test_a_task_marked_failed_ends_its_application_and_its_peers(
@@ -113,7 +106,7 @@ def test_a_task_marked_failed_ends_its_application_and_its_peers(
         log = cluster.airflow.task_log("fate_faults", run, task)
         assert "host-10000 ended" in log, log[-3000:]
         assert "stopped in Airflow" in log, log[-3000:]
-    assert wait_until(lambda: not applications(), 20), applications()
+    wait_for_none(applications, 20)
     assert wait_until(lambda: not cluster.spark.state()["activeapps"], 20)
     left = [name for name in cluster.hdfs.client().list(f"{cluster.root}/models/disturbed") if run in name]
     assert left == []

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from tests.servers.airflow import Airflow
+from tests.servers.processes import named, wait_for_none
 
 DAG = """
 import json
@@ -30,19 +31,6 @@ with DAG("long_training", schedule=None):
 """
 
 
-def spark_processes(job_id: str) -> list[str]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if job_id in line:
-                found.append(line)
-    return found
-
-
 def test_marked_as_failed(examples: Airflow, tmp_path: Path) -> None:
     (tmp_path / "long_training.py").write_text(DAG)
     examples.add_dags(tmp_path / "long_training.py")
@@ -53,15 +41,12 @@ def test_marked_as_failed(examples: Airflow, tmp_path: Path) -> None:
     while not (status.exists() and json.loads(status.read_text() or "{}").get("component") == "hetero_lr_0"):
         assert time.monotonic() < deadline, "the training never began"
         time.sleep(0.2)
-    assert spark_processes("long_training_stopped_train")
+    assert named("long_training_stopped_train")
 
     examples.set_task_state("long_training", run, "train.guest_9999", "failed")
     examples.wait("long_training", run, 60, expect="failed")
 
-    deadline = time.monotonic() + 20
-    while left := spark_processes("long_training_stopped_train"):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.2)
+    wait_for_none(lambda: named("long_training_stopped_train"), 20)
     for task in ("train.host_10000", "train.arbiter_10000"):
         log = examples.task_log("long_training", run, task)
         assert "guest-9999 was stopped in Airflow (long_training, run stopped, task train.guest_9999)" in log

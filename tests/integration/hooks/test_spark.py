@@ -9,11 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from airflow_provider_fate.hooks.spark import FateSparkHook, SparkSubmitFailed
+from tests.servers.processes import of_session, wait_for_none
 
 
 @pytest.fixture
@@ -38,19 +38,6 @@ def application(tmp_path):
 def closed_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
-
-
-def of_session(pid: int) -> list[str]:
-    """Command lines of the living processes in the session that ``pid`` leads."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == pid and fields[0] != "Z":
-                found.append((stat.parent / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue
-    return found
 
 
 def test_an_application_runs_and_its_progress_is_told(hook, application, tmp_path, monkeypatch):
@@ -121,10 +108,7 @@ def test_a_kill_leaves_no_process(hook, application):
     took = time.monotonic() - begin
     thread.join(10)
     assert took < 4 and not thread.is_alive()
-    deadline = time.monotonic() + 5  # who is killed is gone a moment later
-    while left := of_session(session):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.05)
+    wait_for_none(lambda: of_session(session), 5)  # who is killed is gone a moment later
     assert len(failures) == 1 and (failures[0].code < 0 or failures[0].code > 128)
 
 
@@ -145,22 +129,13 @@ def test_spark_ends_when_the_worker_is_killed(application, tmp_path):
     task.send_signal(signal.SIGKILL)
     task.wait()
     deadline = time.monotonic() + 20
-    while any("java" in line for line in of_session(session)) and time.monotonic() < deadline:
+    while any("java" in one.line for one in of_session(session)) and time.monotonic() < deadline:
         time.sleep(0.2)
     left = of_session(session)
-    assert not any("java" in line.split(" ")[0] for line in left), left
-    for line in left:  # Python's own driver ends at its next word to Spark; this one only sleeps
-        assert "application.py" in line
-    with_pids = [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/stat") if _session(p) == session]
-    for pid in with_pids:
-        os.kill(pid, signal.SIGKILL)
-
-
-def _session(stat: Path) -> int:
-    try:
-        return int(stat.read_text().rpartition(")")[2].split()[3])
-    except OSError:
-        return -1
+    assert not any("java" in one.words[0] for one in left), left
+    for one in left:  # Python's own driver ends at its next word to Spark; this one only sleeps
+        assert "application.py" in one.line
+        os.kill(one.pid, signal.SIGKILL)
 
 
 # -- the Test button

@@ -12,16 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.servers.process import Process, ServerError, require
+from tests.servers.processes import is_running
 
 # A server that starts a daemon in a session of its own, whose parent then ends: the hardest thing to find again.
 DAEMON = "setsid sh -c 'sleep 987 & echo $! > daemon.pid' ; echo ready; sleep 987"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
 
 
 def _wait_for(path: Path) -> int:
@@ -36,11 +30,11 @@ def _wait_for(path: Path) -> int:
 def test_kill_ends_daemons_too(tmp_path):
     process = Process("sleeper", ["sh", "-c", DAEMON], tmp_path / "log", cwd=tmp_path)
     daemon = _wait_for(tmp_path / "daemon.pid")
-    assert _alive(daemon)
+    assert is_running(daemon)
     process.kill()
     assert process.exit_code == 128 + signal.SIGKILL
-    assert not _alive(daemon)
-    assert not _alive(process.pid)
+    assert not is_running(daemon)
+    assert not is_running(process.pid)
 
 
 def test_nothing_outlives_a_killed_test_run(tmp_path):
@@ -57,10 +51,10 @@ def test_nothing_outlives_a_killed_test_run(tmp_path):
     run.kill()
     run.wait()
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and (_alive(server) or _alive(daemon)):
+    while time.monotonic() < deadline and (is_running(server) or is_running(daemon)):
         time.sleep(0.05)
-    assert not _alive(server)
-    assert not _alive(daemon)
+    assert not is_running(server)
+    assert not is_running(daemon)
 
 
 def test_server_that_ends_shows_its_log(tmp_path):

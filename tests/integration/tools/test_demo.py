@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.servers.processes import Running, running, wait_for_none
+
 REPOSITORY = Path(__file__).parents[3]
 
 DAGS = """
@@ -98,21 +100,13 @@ def started(target: str, home: Path, until: str, seconds: float = 180, **more: s
             process.wait()
 
 
-def processes_of(home: Path) -> list[str]:
-    """Command lines of the processes whose AIRFLOW_HOME this is."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if f"AIRFLOW_HOME={home}".encode() in (place / "environ").read_bytes().split(b"\0"):
-                found.append((place / "cmdline").read_text().replace("\0", " "))
-    return found
+def processes_of(home: Path) -> list[Running]:
+    """The processes whose AIRFLOW_HOME this is."""
+    return [one for one in running() if f"AIRFLOW_HOME={home}" in one.environment]
 
 
 def wait_for_no_process(home: Path, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while left := processes_of(home):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.2)
+    wait_for_none(lambda: processes_of(home), seconds)
 
 
 @pytest.fixture(scope="module")
