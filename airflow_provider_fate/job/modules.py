@@ -17,6 +17,7 @@ from airflow_provider_fate.job.parameters import (
     HeteroFeatureBinningParam,
     HeteroLinRParam,
     HeteroLRParam,
+    HeteroPoissonParam,
     IntersectParam,
     ReaderParam,
     SecureAddExampleParam,
@@ -87,6 +88,9 @@ _module("Intersection", IntersectParam, "GH", needs="GH", idle_outputs=("cache",
 _module("HeteroFeatureBinning", HeteroFeatureBinningParam, "GH", fitted=True)
 _module("HeteroLR", HeteroLRParam, "GHA", "GH", needs="GHA", inputs=_SUPERVISED, fitted=True)
 _module("HeteroLinR", HeteroLinRParam, "GHA", "GH", needs="GHA", inputs=_SUPERVISED, fitted=True)
+_module(
+    "HeteroPoisson", HeteroPoissonParam, "GHA", "GH", needs="GHA", inputs=_SUPERVISED, fitted=True, most_hosts=1
+)
 _module("Evaluation", EvaluationParam, "G", many=True, outputs=(), idle_outputs=("data",))
 _module("SecureAddExample", SecureAddExampleParam, "GH", needs="GH", inputs=(), outputs=(), most_hosts=1)
 # fmt: on

@@ -10,6 +10,7 @@ from airflow_provider_fate.job.parameters.feature_scale import FeatureScaleParam
 from airflow_provider_fate.job.parameters.hetero_feature_binning import HeteroFeatureBinningParam
 from airflow_provider_fate.job.parameters.hetero_linr import HeteroLinRParam
 from airflow_provider_fate.job.parameters.hetero_lr import HeteroLRParam
+from airflow_provider_fate.job.parameters.hetero_poisson import HeteroPoissonParam
 from airflow_provider_fate.job.parameters.intersect import IntersectParam
 from airflow_provider_fate.job.parameters.reader import ReaderParam
 from airflow_provider_fate.job.parameters.secure_add_example import SecureAddExampleParam
@@ -23,6 +24,7 @@ __all__ = [
     "HeteroFeatureBinningParam",
     "HeteroLRParam",
     "HeteroLinRParam",
+    "HeteroPoissonParam",
     "IntersectParam",
     "Parameters",
     "ReaderParam",

@@ -8,42 +8,15 @@ numbers follows.
 
 from __future__ import annotations
 
-import numpy as np
-
-from airflow_provider_fate.runtime.components.linear.component import HeteroLinear, Targets
-from airflow_provider_fate.runtime.components.linear.exchange import Extent
 from airflow_provider_fate.runtime.components.linear.links import Squared
 from airflow_provider_fate.runtime.components.linear.predictions import identity
-from airflow_provider_fate.runtime.components.linear.validation import regression_metrics
-from airflow_provider_fate.runtime.data import Rows
-from airflow_provider_fate.runtime.federation.checks import Integer
-
-#: a party's share may be so many times the largest label, as models start anywhere
-ROOM = 16
-#: 2**-bits of the largest bound
-MOST_BOUND = 1 << 40
+from airflow_provider_fate.runtime.components.linear.regression import HeteroRegression
 
 
-class HeteroLinR(HeteroLinear):
+class HeteroLinR(HeteroRegression):
     """FATE's ``HeteroLinR``."""
 
     module = "HeteroLinR"
     link = Squared
+    smallest_bound = Squared.share_bound
     response = staticmethod(identity)
-
-    def targets(self, train: Rows, extent: Extent) -> Targets:
-        return Targets([None])
-
-    def share_bound(self, extent: Extent) -> int:
-        """The guest says it, from its labels."""
-        federation = self.ctx.federation
-        if self.ctx.party.role == "host":
-            return federation.receive(federation.guest, "share_bound", Integer(Squared.share_bound, MOST_BOUND))
-        bound = Squared.share_bound
-        while bound < min(ROOM * extent.largest_label, MOST_BOUND):
-            bound *= 2
-        federation.send(federation.hosts, "share_bound", bound)
-        return bound
-
-    def validated(self, y: np.ndarray, sums: np.ndarray, label: float | None) -> dict[str, float]:
-        return regression_metrics(self.ctx.name, self.parameters.metrics, y, sums)

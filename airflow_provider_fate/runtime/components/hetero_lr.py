@@ -59,6 +59,9 @@ class HeteroLR(HeteroLinear):
         classes = tuple(int(label) if label == int(label) else float(label) for label in extent.labels)
         return Targets(list(classes[1:] if len(classes) == 2 else classes), classes)
 
+    def share_bound(self, extent: Extent) -> int:
+        return Logistic.share_bound
+
     def validated(self, y: np.ndarray, sums: np.ndarray, label: float | None) -> dict[str, float]:
         own = self.parameters
         return class_metrics(self.ctx.name, own.metrics, y == label, logistic(sums), own.predict_param.threshold)

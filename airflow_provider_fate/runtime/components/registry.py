@@ -16,6 +16,7 @@ COMPONENTS = {
     "FeatureScale": ("feature_scale", "FeatureScale"),
     "HeteroFeatureBinning": ("hetero_feature_binning", "HeteroFeatureBinning"),
     "HeteroLinR": ("hetero_linr", "HeteroLinR"),
+    "HeteroPoisson": ("hetero_poisson", "HeteroPoisson"),
     "HeteroLR": ("hetero_lr", "HeteroLR"),
     "Intersection": ("intersection", "Intersection"),
     "SecureAddExample": ("secure_add_example", "SecureAddExample"),

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-
 #: mean gradient and mean loss of labels and weights
 Objective = tuple[
     Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray], Callable[[np.ndarray, np.ndarray, np.ndarray], float]
@@ -36,8 +35,18 @@ def squared_loss(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
     return float(np.mean((x @ w - y) ** 2) / 2)
 
 
+def count_gradient(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Mean gradient of exp(wx) - y wx."""
+    return x.T @ (np.exp(x @ w) - y) / len(y)
+
+
+def count_loss(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
+    return float(np.mean(np.exp(x @ w) - y * (x @ w)))
+
+
 LOGISTIC: Objective = (gradient, loss)
 SQUARED: Objective = (squared_gradient, squared_loss)
+COUNTS: Objective = (count_gradient, count_loss)
 
 
 def steps(name: str) -> Callable[[np.ndarray, float], np.ndarray]:

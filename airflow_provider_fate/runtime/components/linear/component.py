@@ -68,7 +68,8 @@ class HeteroLinear(Component):
     """A linear model over columns of several parties. Subclasses say what tells it apart."""
 
     keeps_outputs = True
-    link: ClassVar[type[Link]]
+    #: of models whose residual is a sum of shares
+    link: ClassVar[type[Link] | None] = None
     #: makes scores of weighted sums
     response: ClassVar[Response]
     guest_exchange: ClassVar[type[Exchange]] = GuestExchange
@@ -79,8 +80,8 @@ class HeteroLinear(Component):
         raise NotImplementedError
 
     def share_bound(self, extent: Extent) -> int:
-        """What every party's share of the residuals stays within; the same at guest and hosts, who may agree on it."""
-        return self.link.share_bound
+        """What the numbers that travel stay within; the same at guest and hosts, who may agree on it."""
+        raise NotImplementedError
 
     def validated(self, y: np.ndarray, sums: np.ndarray, label: float | None) -> dict[str, float]:
         """Metrics of a validation during training, at the guest.
@@ -90,6 +91,10 @@ class HeteroLinear(Component):
         :param label: of the model, as in :class:`Targets`
         """
         raise NotImplementedError
+
+    def other_sums(self, tag: str, rows: Rows, models: int) -> list[np.ndarray]:
+        """At the guest, of each partition what is added to its own weighted sums; each of shape (rows, models)."""
+        return receive_sums(self.ctx, tag, rows, models)
 
     def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
         """Train, then score the training rows (and ``validate_data``) at the guest.
@@ -135,7 +140,8 @@ class HeteroLinear(Component):
         key = generate(encryption.method, encryption.key_length)
         federation.send([federation.guest, *federation.hosts], "public_key", key.public.public)
         plan = federation.receive(federation.guest, "plan", PLAN)
-        iterations = arbitrate(self.ctx, self.parameters, key, plan["models"], plan["batches"])
+        loss_share = self.link is not None and len(federation.hosts) == 1
+        iterations = arbitrate(self.ctx, self.parameters, key, plan["models"], plan["batches"], loss_share)
         return Outputs(summary={"iterations": iterations})
 
     # --- guest ------------------------------------------------------------------------------------------------------
@@ -169,7 +175,7 @@ class HeteroLinear(Component):
 
         def validation(tag: str, number: int, weights: np.ndarray) -> dict[str, float]:
             rows = train if validate is None else validate
-            others = receive_sums(self.ctx, f"{tag}/validation", rows, 1)
+            others = self.other_sums(f"{tag}/validation", rows, 1)
             y, sums = labels_and_sums(rows, _linear([weights], intercept), others)
             return self.validated(y, sums[:, 0], labels[number])
 
@@ -314,7 +320,7 @@ class HeteroLinear(Component):
             )
         else:
             schema = Schema(rows.schema.id_name, ("label",), rows.schema.label_name, "prediction")
-        return scored(rows, linear, receive_sums(self.ctx, tag, rows, models), schema, self.response)
+        return scored(rows, linear, self.other_sums(tag, rows, models), schema, self.response)
 
     def _model(
         self, schema: Schema, fitted: list[Fitted], intercept: bool, classes: tuple[int | float, ...]

@@ -73,7 +73,7 @@ class Exchange:
         self,
         ctx: Context,
         cipher: VectorScheme,
-        link: type[Link],
+        link: type[Link] | None,
         rows: Rows,
         extent: Extent,
         *,
@@ -95,8 +95,6 @@ class Exchange:
         self._largest = np.append(extent.largest, 1.0) if intercept else extent.largest
         self._sums = np.append(extent.sums, float(rows.count)) if intercept else extent.sums
         self._parties = 1 + len(ctx.federation.hosts)
-        # by row: of the inner product in the loss, and as much again for the host's own part
-        self._loss_bound = share_bound * link.vector_bound(share_bound)
 
     def close(self) -> None:
         """Free what this process keeps, and what executors do."""
@@ -125,6 +123,11 @@ class Exchange:
         """Scale of the loss vector, so that the whole loss cannot wrap; the same at guest and host."""
         room = sum_bits(self.cipher.modulus, batch.size, 2 * self._loss_bound)
         return min(MOST_LOSS_BITS, int(room - fraction))
+
+    @property
+    def _loss_bound(self) -> float:
+        """By row: of the inner product in the loss, and as much again for the host's own part."""
+        return self._share_bound * self.link.vector_bound(self._share_bound)
 
     def _run(self, task: Callable[[Constant, Block, Any], Any], arguments: Sequence[Any]) -> list[Any]:
         return tasks.run(self.rows, partial(task, self._key), arguments)
@@ -186,17 +189,34 @@ class Exchange:
         :param partials: lists of partial results, which are added; of each partition, or of a part of what it did
         :param loss_part: what the host gave of its own part of the loss, where the last slot is the loss
         """
+        fraction, bits = self._fraction(batch), self._column_bits(batch)
+        if loss_part is not None:
+            bits = np.append(bits, self._loss_bits(batch, fraction))
+        return self._decrypted(tag, slots, partials, blinds, bits + fraction, loss_part or 0)
+
+    def _decrypted(
+        self,
+        tag: str,
+        slots: Slots,
+        partials: Sequence[Sequence[Any]],
+        blinds: Sequence[Any],
+        bits: np.ndarray,
+        last_part: int = 0,
+    ) -> list[float]:
+        """The sums of partial results, through the arbiter.
+
+        :param bits: scale of each
+        :param last_part: what is added to the last
+        """
         parts = self._finished(list(zip(*partials, strict=True)), blinds)
         federation, arbiter = self.ctx.federation, _arbiter(self.ctx)
         federation.send(arbiter, f"{tag}/products", {"columns": slots.columns, "stride": slots.stride, "parts": parts})
         masks = self.cipher.masks(blinds, slots)
-        fraction, bits = self._fraction(batch), self._column_bits(batch)
-        if loss_part is not None:
-            masks[-1] -= loss_part
-            bits = np.append(bits, self._loss_bits(batch, fraction))
+        if last_part:
+            masks[-1] -= last_part
         residue = Integer(0, self.cipher.modulus - 1)
         masked = federation.receive(arbiter, f"{tag}/decrypted", ListOf(residue, length=slots.columns))
-        return from_integers(self.cipher.unmask(masked, masks), bits + fraction).tolist()
+        return from_integers(self.cipher.unmask(masked, masks), bits).tolist()
 
     def _finished(self, columns: Sequence[Sequence[Any]], blinds: Sequence[Any]) -> list[bytes]:
         engine = self.ctx.engine
@@ -312,14 +332,15 @@ class HostExchange(Exchange):
         federation.send(_arbiter(self.ctx), f"{tag}/loss", random)
 
 
-def serve(ctx: Context, key: SecretKey, tag: str, with_loss: bool) -> None:
+def serve(ctx: Context, key: SecretKey, tag: str, loss_share: bool) -> None:
     """The arbiter's part in a batch: decrypt masked numbers for each party.
 
+    :param loss_share: whether the host gives a share of its own part of the loss
     :raises ProtocolError: a party sent what is no ciphertext of this protocol
     """
     federation, cipher = ctx.federation, key.public
     share = 0
-    if with_loss:
+    if loss_share:
         share = federation.receive(federation.hosts[0], f"{tag}/loss", Integer(0, cipher.modulus - 1))
     for party in (federation.guest, *federation.hosts):
         request = federation.receive(party, f"{tag}/products", _Request(cipher))
@@ -327,7 +348,7 @@ def serve(ctx: Context, key: SecretKey, tag: str, with_loss: bool) -> None:
             numbers = key.decrypt(request["parts"], Slots(request["columns"], request["stride"]))
         except CryptoError as error:
             raise ProtocolError(str(party), f"products from {party} cannot be decrypted: {error}") from None
-        if with_loss and party.role == "guest":
+        if loss_share and party.role == "guest":
             if not numbers:
                 raise ProtocolError(str(party), f"{party} sent no product for the loss")
             numbers[-1] = (numbers[-1] - share) % cipher.modulus

@@ -85,7 +85,7 @@ class Logistic(Link):
 class Squared(Link):
     """Linear regression: loss (wx - y)^2 / 2, so d = wx - y."""
 
-    # for labels up to 16; HeteroLinR takes more for larger ones
+    # for labels up to 16; more for larger ones
     share_bound = 256
 
     @staticmethod

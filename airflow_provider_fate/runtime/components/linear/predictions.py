@@ -83,6 +83,12 @@ def identity(sums: np.ndarray) -> np.ndarray:
     return sums
 
 
+def exponential(sums: np.ndarray) -> np.ndarray:
+    """exp(sums), for a model of the logarithm of the mean; infinite where it overflows."""
+    with np.errstate(over="ignore"):
+        return np.exp(sums)
+
+
 @dataclass(frozen=True)
 class _Partitions:
     """A list with a value for each partition, each with a check of its own."""

@@ -72,7 +72,7 @@ class Portion:
     :param positive: the label that counts as 1 where all others count as -1; ``None`` takes labels as they are
     """
 
-    link: type[Link]
+    link: type[Link] | None
     rows: np.ndarray | None
     weights: np.ndarray
     intercept: bool

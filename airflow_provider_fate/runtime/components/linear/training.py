@@ -277,10 +277,13 @@ class Training:
         return done, current, state
 
 
-def arbitrate(ctx: Context, settings: Settings, key: SecretKey, models: int, batches: int) -> list[int]:
+def arbitrate(
+    ctx: Context, settings: Settings, key: SecretKey, models: int, batches: int, loss_share: bool
+) -> list[int]:
     """The loop at the arbiter.
 
     :param batches: in an iteration
+    :param loss_share: see :func:`~.exchange.serve`
     :return: iterations of each model
     """
     number, iteration, iterations = 0, 0, []
@@ -291,7 +294,7 @@ def arbitrate(ctx: Context, settings: Settings, key: SecretKey, models: int, bat
             number, iteration, iterations = number + 1, 0, [*iterations, iteration]
     while number < models:
         for place in range(batches):
-            serve(ctx, key, f"{number}/{iteration}/{place}", len(ctx.federation.hosts) == 1)
+            serve(ctx, key, f"{number}/{iteration}/{place}", loss_share)
         verdict = ctx.federation.receive(ctx.federation.guest, f"{number}/{iteration}/verdict", VERDICT)
         iteration += 1
         state = {"model": number, "iteration": iteration, "iterations": iterations, "stopped": verdict["stop"]}
