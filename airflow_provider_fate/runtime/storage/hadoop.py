@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import IO, Any
 
 from airflow_provider_fate.errors import StorageError
@@ -28,6 +29,7 @@ class HadoopStorage(Storage):
         # the JVM that spark-submit started; no SparkContext, so no executors, are needed for files
         SparkContext._ensure_initialized()
         self._jvm: Any = SparkContext._jvm
+        self._gateway: Any = SparkContext._gateway
         with self._named_errors("", "open"):
             self._files = self._jvm.org.apache.hadoop.fs.FileSystem.get(
                 self._jvm.java.net.URI(self.url), self._jvm.org.apache.spark.deploy.SparkHadoopUtil.get().conf()
@@ -90,14 +92,44 @@ class HadoopStorage(Storage):
             finally:
                 stream.close()
 
+    @cached_property
+    def _context(self) -> Any:
+        """The interface of Hadoop's that renames in one step, ``None`` where the file system has none."""
+        from py4j.protocol import Py4JJavaError
+
+        try:
+            return self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(
+                self._jvm.java.net.URI(self.url), self._jvm.org.apache.spark.deploy.SparkHadoopUtil.get().conf()
+            )
+        except Py4JJavaError as error:
+            if error.java_exception.getClass().getSimpleName() != "UnsupportedFileSystemException":
+                raise
+            return None
+
+    def _rename(self, source: str, target: str, option: str) -> None:
+        """Rename with one of the names of ``Options.Rename``; the parent of ``target`` is there."""
+        kind = self._jvm.org.apache.hadoop.fs.Options.Rename
+        options = self._gateway.new_array(kind, 1)
+        options[0] = kind.valueOf(option)
+        self._context.rename(self._path(source), self._path(target), options)
+
     def rename(self, source: str, target: str) -> None:
         with self._named_errors(source, f"move to {target}"):
             to = self._path(target)
             if self._files.exists(to):
                 raise StorageError(f"{self.spark_path(target)} exists already")
             self._files.mkdirs(to.getParent())
-            if not self._files.rename(self._path(source), to):
+            if self._context is not None:  # refuses what has come up meanwhile, too
+                self._rename(source, target, "NONE")
+            elif not self._files.rename(self._path(source), to):
                 raise StorageError(f"cannot move {self.spark_path(source)} to {self.spark_path(target)}")
+
+    def replace(self, source: str, target: str) -> None:
+        if self._context is None:
+            super().replace(source, target)
+            return
+        with self._named_errors(source, f"move to {target}"):
+            self._rename(source, target, "OVERWRITE")
 
     def delete(self, path: str) -> None:
         with self._named_errors(path, "delete"):

@@ -81,7 +81,6 @@ class LocalStorage(Storage):
             self._path(source).rename(to)
 
     def replace(self, source: str, target: str) -> None:
-        # one atomic step here, where HDFS needs two
         with self._named_errors(source, f"move to {target}"):
             self._path(source).replace(self._path(target))
 
