@@ -14,10 +14,12 @@ from airflow_provider_fate.job.parameters import (
     DataTransformParam,
     EvaluationParam,
     FeatureScaleParam,
+    HeteroFastSecureBoostParam,
     HeteroFeatureBinningParam,
     HeteroLinRParam,
     HeteroLRParam,
     HeteroPoissonParam,
+    HeteroSecureBoostParam,
     IntersectParam,
     ReaderParam,
     SecureAddExampleParam,
@@ -91,6 +93,8 @@ _module("HeteroLinR", HeteroLinRParam, "GHA", "GH", needs="GHA", inputs=_SUPERVI
 _module(
     "HeteroPoisson", HeteroPoissonParam, "GHA", "GH", needs="GHA", inputs=_SUPERVISED, fitted=True, most_hosts=1
 )
+_module("HeteroSecureBoost", HeteroSecureBoostParam, "GH", needs="GH", inputs=_SUPERVISED, fitted=True)
+_module("HeteroFastSecureBoost", HeteroFastSecureBoostParam, "GH", needs="GH", inputs=_SUPERVISED, fitted=True)
 _module("Evaluation", EvaluationParam, "G", many=True, outputs=(), idle_outputs=("data",))
 _module("SecureAddExample", SecureAddExampleParam, "GH", needs="GH", inputs=(), outputs=(), most_hosts=1)
 # fmt: on

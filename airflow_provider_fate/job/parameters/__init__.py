@@ -14,6 +14,7 @@ from airflow_provider_fate.job.parameters.hetero_poisson import HeteroPoissonPar
 from airflow_provider_fate.job.parameters.intersect import IntersectParam
 from airflow_provider_fate.job.parameters.reader import ReaderParam
 from airflow_provider_fate.job.parameters.secure_add_example import SecureAddExampleParam
+from airflow_provider_fate.job.parameters.secureboost import HeteroFastSecureBoostParam, HeteroSecureBoostParam
 
 __all__ = [
     "DataIOParam",
@@ -21,10 +22,12 @@ __all__ = [
     "DataTransformParam",
     "EvaluationParam",
     "FeatureScaleParam",
+    "HeteroFastSecureBoostParam",
     "HeteroFeatureBinningParam",
     "HeteroLRParam",
     "HeteroLinRParam",
     "HeteroPoissonParam",
+    "HeteroSecureBoostParam",
     "IntersectParam",
     "Parameters",
     "ReaderParam",

@@ -17,6 +17,7 @@ from airflow_provider_fate.job.parameters.linear import (
     StochasticQuasiNewtonParam,
     ValidationFreqs,
     training_metrics,
+    with_callbacks,
 )
 
 #: As FATE: batches smaller than this say too much about single rows.
@@ -121,19 +122,7 @@ class HeteroLinearParam(Parameters):
 
     @model_validator(mode="after")
     def _callbacks(self) -> HeteroLinearParam:
-        callback = self.callback_param
-        if callback.validates:
-            if callback.validation_freqs is not None:
-                object.__setattr__(self, "validation_freqs", callback.validation_freqs)
-            if callback.metrics:
-                object.__setattr__(self, "metrics", callback.metrics)
-            if callback.use_first_metric_only:
-                object.__setattr__(self, "use_first_metric_only", True)
-        if callback.stops and callback.early_stopping_rounds is not None:
-            object.__setattr__(self, "early_stopping_rounds", callback.early_stopping_rounds)
-        if self.early_stopping_rounds is not None and self.validation_freqs is None:
-            raise ValueError("early_stopping_rounds needs validation_freqs, which says when to validate")
-        return self
+        return with_callbacks(self)
 
     def remarks(self, given: dict[str, Any]) -> list[tuple[Loc, str]]:
         if self.penalty is None and given.get("alpha"):

@@ -209,3 +209,18 @@ class CallbackParam(Parameters):
 def training_metrics(value: list[str] | None) -> list[str] | None:
     """Full names of metrics to watch during training."""
     return None if value is None else full_names(value, SINGLE, "a validation during training")
+
+
+def with_callbacks(parameters: Any) -> Any:
+    """Parameters that train in rounds, with what their ``callback_param`` sets laid over the values beside it.
+
+    :raises ValueError: training is to stop early, and nothing says when to validate
+    """
+    callback = parameters.callback_param
+    names = ("validation_freqs", "metrics", "use_first_metric_only") if callback.validates else ()
+    for name in (*names, *(("early_stopping_rounds",) if callback.stops else ())):
+        if value := getattr(callback, name):
+            object.__setattr__(parameters, name, value)
+    if parameters.early_stopping_rounds is not None and parameters.validation_freqs is None:
+        raise ValueError("early_stopping_rounds needs validation_freqs, which says when to validate")
+    return parameters

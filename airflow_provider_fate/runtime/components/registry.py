@@ -16,8 +16,10 @@ COMPONENTS = {
     "FeatureScale": ("feature_scale", "FeatureScale"),
     "HeteroFeatureBinning": ("hetero_feature_binning", "HeteroFeatureBinning"),
     "HeteroLinR": ("hetero_linr", "HeteroLinR"),
+    "HeteroFastSecureBoost": ("hetero_secureboost", "HeteroFastSecureBoost"),
     "HeteroPoisson": ("hetero_poisson", "HeteroPoisson"),
     "HeteroLR": ("hetero_lr", "HeteroLR"),
+    "HeteroSecureBoost": ("hetero_secureboost", "HeteroSecureBoost"),
     "Intersection": ("intersection", "Intersection"),
     "SecureAddExample": ("secure_add_example", "SecureAddExample"),
 }

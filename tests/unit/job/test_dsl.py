@@ -62,7 +62,7 @@ def test_tens_come_after_ones() -> None:
     ("path", "value", "where", "says"),
     [
         ("hetero_lr_0/module", "HeteroLRR", "hetero_lr_0.module", "did you mean HeteroLR?"),
-        ("hetero_lr_0/module", "HeteroSecureBoost", "hetero_lr_0.module", "known and not there yet"),
+        ("hetero_lr_0/module", "HeteroNN", "hetero_lr_0.module", "known and not there yet"),
         ("hetero_lr_0/module", ["HeteroLR"], "hetero_lr_0.module", "is not a module"),
         ("hetero_lr_0/modul", "HeteroLR", "hetero_lr_0.modul", "did you mean module?"),
         ("hetero_lr_0", "HeteroLR", "hetero_lr_0", "expected a dict"),

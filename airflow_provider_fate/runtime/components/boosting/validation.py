@@ -1,0 +1,76 @@
+"""Metrics of the rounds of a training, and when they say that it is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn import metrics as sk
+
+from airflow_provider_fate.errors import ConfigError
+from airflow_provider_fate.runtime.components.linear.validation import class_metrics, gain, regression_metrics
+
+#: what is watched where the job names none
+DEFAULTS = {
+    "regression": ("root_mean_squared_error", "mean_absolute_error"),
+    "binary": ("auc", "ks"),
+    "multi": ("accuracy", "precision", "recall"),
+}
+
+
+def metrics_of(
+    component: str,
+    names: Sequence[str] | None,
+    y: np.ndarray,
+    predictions: np.ndarray,
+    classes: int,
+    threshold: float,
+) -> dict[str, float]:
+    """Each metric, in the order of ``names``.
+
+    :param names: ``None`` for those of the task
+    :param y: labels, those of classes as 0, 1, ..., shape (rows,)
+    :param predictions: as an :class:`.objectives.Objective` gives them, shape (rows, columns)
+    :param classes: how many, 0 for a regression
+    :raises ConfigError: a metric is not for the task
+    :raises DataError: a metric is not defined for these rows
+    """
+    if not classes:
+        return regression_metrics(component, names or DEFAULTS["regression"], y, predictions[:, 0])
+    if classes == 2:
+        return class_metrics(component, names or DEFAULTS["binary"], y == 1, predictions[:, 0], threshold)
+    best = np.argmax(predictions, axis=1)
+    found = {}
+    for name in names or DEFAULTS["multi"]:
+        if name == "accuracy":
+            found[name] = float(sk.accuracy_score(y, best))
+        elif name in ("precision", "recall"):
+            # the mean over the classes, as Evaluation has it
+            score = sk.precision_score if name == "precision" else sk.recall_score
+            found[name] = float(score(y, best, average="macro", zero_division=0))
+        else:
+            raise ConfigError(f"{component}.metrics", f"{name} is not a metric of more than two classes")
+    return found
+
+
+def best_round(history: Sequence[tuple[int, dict[str, float]]]) -> int:
+    """The round whose first metric is the best, the first one of several.
+
+    :param history: rounds and their metrics
+    """
+    name = next(iter(history[0][1]))
+    values = [gain(name, values[name]) for _, values in history]
+    return history[int(np.argmax(values))][0]
+
+
+def stale(history: Sequence[tuple[int, dict[str, float]]], rounds: int, first_only: bool) -> bool:
+    """Whether a metric (the first one, if only that counts) has had no better value in the last validations.
+
+    :param rounds: how many validations
+    """
+    names = list(history[0][1])
+    for name in names[:1] if first_only else names:
+        values = [gain(name, values[name]) for _, values in history]
+        if len(values) - 1 - int(np.argmax(values)) >= rounds:
+            return True
+    return False
