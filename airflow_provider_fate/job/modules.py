@@ -20,6 +20,7 @@ from airflow_provider_fate.job.parameters import (
     HeteroLRParam,
     HeteroPoissonParam,
     HeteroSecureBoostParam,
+    HomoLRParam,
     IntersectParam,
     ReaderParam,
     SecureAddExampleParam,
@@ -95,7 +96,8 @@ _module(
 )
 _module("HeteroSecureBoost", HeteroSecureBoostParam, "GH", needs="GH", inputs=_SUPERVISED, fitted=True)
 _module("HeteroFastSecureBoost", HeteroFastSecureBoostParam, "GH", needs="GH", inputs=_SUPERVISED, fitted=True)
-_module("Evaluation", EvaluationParam, "G", many=True, outputs=(), idle_outputs=("data",))
+_module("HomoLR", HomoLRParam, "GHA", "GH", needs="GHA", inputs=_SUPERVISED, fitted=True)
+_module("Evaluation", EvaluationParam, "GH", many=True, outputs=(), idle_outputs=("data",))
 _module("SecureAddExample", SecureAddExampleParam, "GH", needs="GH", inputs=(), outputs=(), most_hosts=1)
 # fmt: on
 

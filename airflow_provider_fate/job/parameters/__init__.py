@@ -11,6 +11,7 @@ from airflow_provider_fate.job.parameters.hetero_feature_binning import HeteroFe
 from airflow_provider_fate.job.parameters.hetero_linr import HeteroLinRParam
 from airflow_provider_fate.job.parameters.hetero_lr import HeteroLRParam
 from airflow_provider_fate.job.parameters.hetero_poisson import HeteroPoissonParam
+from airflow_provider_fate.job.parameters.homo_lr import HomoLRParam
 from airflow_provider_fate.job.parameters.intersect import IntersectParam
 from airflow_provider_fate.job.parameters.reader import ReaderParam
 from airflow_provider_fate.job.parameters.secure_add_example import SecureAddExampleParam
@@ -28,6 +29,7 @@ __all__ = [
     "HeteroLinRParam",
     "HeteroPoissonParam",
     "HeteroSecureBoostParam",
+    "HomoLRParam",
     "IntersectParam",
     "Parameters",
     "ReaderParam",

@@ -1,4 +1,5 @@
-"""Evaluation: how well predictions agree with the labels. Works at the guest, which has both.
+"""Evaluation: how well predictions agree with the labels, at each party that has both: the guest, and the hosts of a
+homogeneous job (HomoLR), each for its own rows.
 
 Metrics and their names are FATE's; a number each goes to the metrics, curves and tables to the summary with at most
 100 points.
@@ -13,9 +14,9 @@ Metrics and their names are FATE's; a number each goes to the metrics, curves an
 
 With several inputs each name starts with its input's: ``train_auc``, ``validate_auc``.
 
-Who learns what: the guest computes from its own labels and the scores that the model's own protocol gave it; nothing
-is sent, and hosts and the arbiter do nothing. A metric that leaves the guest by other ways (the job's log, Airflow's
-XCom) is an aggregate over the labels.
+Who learns what: a party computes from its own labels and the scores that the model's own protocol gave it; nothing is
+sent. Hosts without predictions, and the arbiter, do nothing. A metric that leaves the party by other ways (the job's
+log, Airflow's XCom) is an aggregate over the labels.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ class Evaluation(Component):
         :param data: predictions, by input name
         :raises ConfigError: the predictions are of another kind than ``eval_type``
         """
-        if self.ctx.party.role != "guest" or not self.parameters.need_run:
-            return Outputs()
+        if not data or not self.parameters.need_run:
+            return Outputs()  # a host of a job whose scores are at the guest
         kind = self.parameters.eval_type
         wanted = tuple(self.parameters.metrics or DEFAULT[kind])
         outputs = Outputs()

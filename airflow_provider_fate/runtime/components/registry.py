@@ -20,6 +20,7 @@ COMPONENTS = {
     "HeteroPoisson": ("hetero_poisson", "HeteroPoisson"),
     "HeteroLR": ("hetero_lr", "HeteroLR"),
     "HeteroSecureBoost": ("hetero_secureboost", "HeteroSecureBoost"),
+    "HomoLR": ("homo_lr", "HomoLR"),
     "Intersection": ("intersection", "Intersection"),
     "SecureAddExample": ("secure_add_example", "SecureAddExample"),
 }

@@ -187,9 +187,10 @@ def test_without_labels_nothing_is_evaluated() -> None:
     assert "data: 2 predictions without labels, not evaluated" in log
 
 
-def test_hosts_and_need_run_false_do_nothing() -> None:
+def test_hosts_without_predictions_and_need_run_false_do_nothing() -> None:
     rows = predictions([0, 1], [0.1, 0.9])
-    assert evaluate(rows, party=HOST)[0].metrics == {}
+    assert evaluate(rows, party=HOST)[0].metrics["auc"] == 1
+    assert component(Evaluation, EvaluationParam(), HOST).fit({}, {}).metrics == {}
     assert evaluate(rows, need_run=False)[0].metrics == {}
 
 

@@ -102,6 +102,19 @@ def due(frequency: int | list[int] | None, iteration: int) -> bool:
     return iteration in frequency if isinstance(frequency, list) else iteration % frequency == 0
 
 
+def judged(settings: Settings, fitted: Fitted) -> tuple[bool, bool]:
+    """Whether the last validation is the best by its first metric, and whether any metric is stale."""
+    rounds = settings.early_stopping_rounds
+    names = list(fitted.metrics[-1][1])
+    stale = False
+    for name in names[:1] if settings.use_first_metric_only else names:
+        values = [gain(name, values[name]) for _, values in fitted.metrics]
+        without = len(values) - 1 - int(np.argmax(values))
+        stale = stale or (rounds is not None and without >= rounds)
+    first = [gain(names[0], values[names[0]]) for _, values in fitted.metrics]
+    return int(np.argmax(first)) == len(first) - 1, stale
+
+
 class Training:
     """The loop at guest and hosts; models (classes against the rest) one after the other.
 
@@ -204,7 +217,7 @@ class Training:
         best = stale = False
         if due(self.settings.validation_freqs, fitted.iterations):
             fitted.metrics.append((fitted.iterations, self.validate(tag, number, fitted.weights)))
-            best, stale = self._judge(fitted)
+            best, stale = judged(self.settings, fitted)
         if best:
             fitted.best_iteration, fitted.best_weights = fitted.iterations, fitted.weights
         fitted.stopped = fitted.converged or stale or fitted.iterations == self.settings.max_iter
@@ -223,18 +236,6 @@ class Training:
         fitted.stopped, fitted.converged = verdict["stop"], verdict["converged"]
         if verdict["best"]:
             fitted.best_iteration, fitted.best_weights = fitted.iterations, fitted.weights
-
-    def _judge(self, fitted: Fitted) -> tuple[bool, bool]:
-        """Whether the last validation is the best by its first metric, and whether any metric is stale."""
-        rounds = self.settings.early_stopping_rounds
-        names = list(fitted.metrics[-1][1])
-        stale = False
-        for name in names[:1] if self.settings.use_first_metric_only else names:
-            values = [gain(name, values[name]) for _, values in fitted.metrics]
-            without = len(values) - 1 - int(np.argmax(values))
-            stale = stale or (rounds is not None and without >= rounds)
-        first = [gain(names[0], values[names[0]]) for _, values in fitted.metrics]
-        return int(np.argmax(first)) == len(first) - 1, stale
 
     def _report(self, number: int, fitted: Fitted, moved: np.ndarray) -> None:
         several = len(self.starts) > 1

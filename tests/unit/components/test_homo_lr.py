@@ -1,0 +1,283 @@
+"""HomoLR against federated averaging in the clear, on the same rows in the same batches.
+
+The averages are exact up to 2^-41 a party and average; NumPy adds partitions in another order. So weights after some
+tens of averages agree within 1e-9.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from airflow_provider_fate.errors import DataError, FateError
+from airflow_provider_fate.job.parameters import EvaluationParam, HomoLRParam
+from airflow_provider_fate.runtime.components.evaluation import Evaluation
+from airflow_provider_fate.runtime.components.homo_lr import HomoLR
+from airflow_provider_fate.runtime.components.linear.batches import Batches
+from airflow_provider_fate.runtime.components.linear.convergence import Convergence
+from airflow_provider_fate.runtime.components.linear.optimizer import Optimizer
+from airflow_provider_fate.runtime.data import Model, even_counts
+from tests.unit.components.lr_parties import ARBITER, GUEST, HOST, HOST2, MemoryCheckpoint, Run, rows
+from tests.unit.components.running import component
+
+DATA = Path(__file__).parents[2] / "data"
+CLOSE = {"rtol": 0, "atol": 1e-9}
+
+
+def example(name: str) -> tuple[np.ndarray, np.ndarray]:
+    table = np.genfromtxt(DATA / f"breast_homo_{name}.csv", delimiter=",", skip_header=1)
+    return table[:, 2:], table[:, 1]
+
+
+def made(count: int, classes: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(count, 5))
+    y = np.argmax(x[:, :classes] + random.normal(size=(count, classes)), axis=1)
+    return x, y.astype(float)
+
+
+def settings(**given: Any) -> HomoLRParam:
+    given = {"init_param": {"init_method": "zeros"}, "learning_rate": 0.1, "max_iter": 10, "alpha": 0.01, **given}
+    return HomoLRParam(**given)
+
+
+def run(own: HomoLRParam, parts: dict[Any, tuple[np.ndarray, np.ndarray]], partitions: int = 2, **more: Any) -> Run:
+    data = {party: {"train_data": rows(x, y, partitions)} for party, (x, y) in parts.items()}
+    return Run(own, data, kind=HomoLR, **more).fit()  # type: ignore[arg-type]
+
+
+def in_the_clear(
+    own: HomoLRParam, parts: list[tuple[np.ndarray, np.ndarray]], partitions: int = 2, label: float = 1, seed: int = 7
+) -> tuple[np.ndarray, list[float]]:
+    """Weights, the intercept last, and the loss at each average."""
+    intercept = own.init_param.fit_intercept
+    parts = [(np.hstack([x, np.ones((len(x), 1))]) if intercept else x, (y == label) * 1.0) for x, y in parts]
+    every = sum(len(y) for _, y in parts)
+    average = np.zeros(parts[0][0].shape[1])
+    weights = [average] * len(parts)
+    optimizers = [
+        Optimizer(
+            own.optimizer, own.learning_rate, decay=own.decay, decay_sqrt=own.decay_sqrt, penalty=own.penalty,
+            alpha=own.alpha, intercept=intercept,
+        )
+        for _ in parts
+    ]  # fmt: skip
+    rule = Convergence(own.early_stop, own.tol, 1)
+    losses: list[float] = []
+    for iteration in range(own.max_iter):
+        for number, (x, y) in enumerate(parts):
+            counts = even_counts(len(y), partitions)
+            starts = np.concatenate([[0], np.cumsum(counts)])
+            batches = Batches(counts, own.batch_size, shuffle=own.shuffle, strategy="full", seed=seed)
+            for batch in batches.of(iteration):
+                at = np.concatenate(
+                    [
+                        np.arange(count) + start if places is None else places + start
+                        for places, count, start in zip(batch.rows, counts, starts, strict=False)
+                    ]
+                )
+                w = weights[number]
+                gradient = x[at].T @ (1 / (1 + np.exp(-x[at] @ w)) - y[at]) / len(at)
+                if own.use_proximal:
+                    gradient = gradient + own.mu * (w - average)
+                weights[number] = optimizers[number].step(w, gradient, iteration)
+        if (iteration + 1) % own.aggregate_iters and iteration + 1 < own.max_iter:
+            continue
+        before = average
+        average = sum(w * len(y) for w, (_, y) in zip(weights, parts, strict=True)) / every
+        weights = [average] * len(parts)
+        loss = sum(np.sum(np.log1p(np.exp(-np.where(y == 1, 1, -1) * (x @ average)))) for x, y in parts) / every
+        losses.append(loss + optimizers[0].penalty_value(average))
+        moved = average - before
+        if rule.reached(losses[-1], moved @ moved, average @ average):
+            break
+    return average, losses
+
+
+def weights(run: Run, party: Any = GUEST, number: int | None = None) -> np.ndarray:
+    meta = run.meta(party)
+    meta = meta if number is None else meta["models"][number]
+    return np.array([*meta["weights"].values(), *([] if meta["intercept"] is None else [meta["intercept"]])])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"optimizer": "sgd"},
+        {"optimizer": "rmsprop", "batch_size": 100},
+        {"optimizer": "adam", "aggregate_iters": 3, "penalty": "L1"},
+        {"optimizer": "adagrad", "batch_size": 64, "shuffle": True, "penalty": None},
+        {"optimizer": "nesterov_momentum_sgd", "init_param": {"init_method": "zeros", "fit_intercept": False}},
+        {"optimizer": "sgd", "use_proximal": True, "mu": 0.5, "aggregate_iters": 4, "batch_size": 50},
+        {"optimizer": "sgd", "early_stop": "weight_diff", "tol": 0.05, "max_iter": 40},
+        {"optimizer": "sgd", "early_stop": "diff", "tol": 0.01, "max_iter": 40},
+    ],
+)
+def test_as_averaging_in_the_clear(given) -> None:
+    own = settings(**given)
+    parts = {GUEST: example("guest"), HOST: example("host")}
+    found = run(own, parts)
+    expected, losses = in_the_clear(own, list(parts.values()))
+    for party in parts:
+        np.testing.assert_allclose(weights(found, party), expected, **CLOSE)
+        np.testing.assert_allclose(found.meta(party)["loss_history"], losses, **CLOSE)
+    assert weights(found, HOST).tolist() == weights(found, GUEST).tolist()
+    if "tol" in given:
+        assert len(losses) < 40
+        assert found.meta(GUEST)["is_converged"]
+
+
+def test_several_hosts_of_different_size() -> None:
+    parts = {GUEST: made(300, seed=1), HOST: made(40, seed=2), HOST2: made(1000, seed=3)}
+    own = settings(optimizer="sgd", learning_rate=0.5)
+    found = run(own, parts)
+    np.testing.assert_allclose(weights(found, HOST2), in_the_clear(own, list(parts.values()))[0], **CLOSE)
+    assert "300 of 1340 rows are here" in found.log
+
+
+def test_full_batches_and_sgd_are_training_on_all_rows() -> None:
+    x, y = made(2000)
+    own = settings(optimizer="sgd", learning_rate=1.0, decay=0, max_iter=300, tol=0, penalty=None)
+    found = run(own, {GUEST: (x[:700], y[:700]), HOST: (x[700:], y[700:])})
+    whole = LogisticRegression(C=np.inf, tol=1e-10).fit(x, y)
+    np.testing.assert_allclose(weights(found), [*whole.coef_[0], whole.intercept_[0]], rtol=0, atol=1e-3)
+
+
+def test_the_partitions_make_no_difference_beyond_rounding() -> None:
+    parts = {GUEST: made(120, seed=1), HOST: made(90, seed=2)}
+    own = settings(batch_size=40, shuffle=True)
+    one, other = (run(own, parts, partitions) for partitions in (1, 4))
+    np.testing.assert_allclose(weights(one), weights(other), **CLOSE)
+    assert weights(run(own, parts, 1)).tolist() == weights(one).tolist()
+
+
+def test_random_starts_are_the_same_at_every_party() -> None:
+    parts = {GUEST: made(60, seed=1), HOST: made(60, seed=2)}
+    own = settings(init_param={"init_method": "random_uniform"}, learning_rate=1e-9, max_iter=1)
+    found = weights(run(own, parts))
+    assert (found > 0).all() and len(set(found)) == 6
+    np.testing.assert_allclose(found, np.random.default_rng([7, 0]).random(6), rtol=0, atol=1e-6)
+
+
+def test_several_classes_some_of_which_a_party_lacks() -> None:
+    x, y = made(400, classes=3)
+    parts = {GUEST: (x[:200], np.minimum(y[:200], 1)), HOST: (x[200:], y[200:])}
+    own = settings(optimizer="sgd", learning_rate=0.5)
+    found = run(own, parts)
+    for number in range(3):
+        expected, _ = in_the_clear(own, list(parts.values()), label=number)
+        np.testing.assert_allclose(weights(found, number=number), expected, **CLOSE)
+    scores = found.fitted[HOST].data["data"]
+    assert scores.schema.classes == (0, 1, 2)
+    assert scores.schema.features == ("0", "1", "2")
+
+
+def test_prediction_is_local_and_evaluated_at_each_party() -> None:
+    own = settings(max_iter=20)
+    parts = {GUEST: example("guest"), HOST: example("host")}
+    found = run(own, parts)
+    test_x, test_y = example("test")
+    for party in parts:
+        stored = Model(json.loads(json.dumps(found.meta(party), allow_nan=False)))
+        # a federation that refuses every message
+        scored = component(HomoLR, own, party).predict({"data": rows(test_x, test_y)}, stored).data["data"]
+        x = np.concatenate([block.x[:, 0] for block in scored.blocks()])
+        expected = 1 / (1 + np.exp(-(test_x @ weights(found)[:-1] + weights(found)[-1])))
+        np.testing.assert_allclose(x, expected, rtol=0, atol=1e-12)
+        evaluated = component(Evaluation, EvaluationParam(), party).fit({"data": scored}, {})
+        assert evaluated.metrics["auc"] == pytest.approx(roc_auc_score(test_y, expected), abs=1e-12)
+        assert evaluated.metrics["auc"] > 0.98
+    assert component(Evaluation, EvaluationParam(), HOST).fit({}, {}).metrics == {}
+    with pytest.raises(DataError, match="the data lacks"):
+        component(HomoLR, own).predict({"data": rows(test_x[:, :3])}, found.fitted[GUEST].model)
+
+
+def test_validation_and_stopping_by_the_guest_s_metrics() -> None:
+    own = settings(max_iter=30, tol=0, validation_freqs=2, early_stopping_rounds=2, learning_rate=1.0)
+    x, y = made(200)
+    train, check = made(200, seed=4), made(100, seed=5)
+    data = {
+        GUEST: {"train_data": rows(x, y), "validate_data": rows(*check)},
+        HOST: {"train_data": rows(*train)},
+    }
+    found = Run(own, data, kind=HomoLR).fit()  # type: ignore[arg-type]
+    meta = found.meta(GUEST)
+    assert meta["iterations"] < 30
+    assert [one["iteration"] for one in meta["validation"]] == list(range(2, meta["iterations"] + 1, 2))
+    assert found.meta(HOST)["best_iteration"] == meta["best_iteration"]
+    assert weights(found, HOST).tolist() == weights(found, GUEST).tolist()
+    assert set(found.fitted[GUEST].data) == {"data", "validate"}
+    assert set(found.fitted[HOST].data) == {"data"}
+
+
+def test_cross_validation() -> None:
+    own = settings(cv_param={"need_cv": True, "n_splits": 3}, max_iter=5)
+    found = run(own, {GUEST: example("guest"), HOST: example("host")})
+    for party in (GUEST, HOST):
+        assert found.fitted[party].metrics["auc_mean"] > 0.97
+        assert found.fitted[party].model is None
+        assert len(found.fitted[party].summary["folds"]) == 3
+
+
+@pytest.mark.parametrize("aggregate_iters", [1, 3])
+def test_going_on_from_a_checkpoint(aggregate_iters) -> None:
+    parts = {GUEST: made(100, classes=3, seed=1), HOST: made(90, classes=3, seed=2)}
+    own = settings(max_iter=6, optimizer="adam", aggregate_iters=aggregate_iters, use_proximal=True, tol=0)
+    first = run(own, parts)
+    for step in (2, 4, 6, 11):
+        again = {
+            party: MemoryCheckpoint(step, dict(first.checkpoints[party].kept)) for party in (GUEST, HOST, ARBITER)
+        }
+        found = run(own, parts, checkpoints=again)
+        for number in range(3):
+            assert weights(found, HOST, number).tolist() == weights(first, HOST, number).tolist()
+
+
+def test_going_on_from_a_model() -> None:
+    parts = {GUEST: made(100, seed=1), HOST: made(90, seed=2)}
+    own = settings(max_iter=4, optimizer="sgd", decay=0, tol=0)
+    first = run(own, parts)
+    models = {party: {"model": first.fitted[party].model} for party in (GUEST, HOST, ARBITER)}
+    found = run(own, parts, models=models)
+    whole = run(settings(max_iter=8, optimizer="sgd", decay=0, tol=0), parts)
+    np.testing.assert_allclose(weights(found), weights(whole), **CLOSE)
+
+
+def failing(own: HomoLRParam, data: dict[Any, dict[str, Any]]) -> FateError:
+    with pytest.raises(FateError) as caught:
+        Run(own, data, kind=HomoLR).fit()  # type: ignore[arg-type]
+    return caught.value
+
+
+def test_other_features_are_named() -> None:
+    x, y = made(50)
+    for other in (rows(x, y, name="z"), rows(x[:, :4], y)):
+        error = failing(settings(), {GUEST: {"data": rows(x, y)}, HOST: {"data": other}})
+        assert isinstance(error, DataError)
+        assert "host-10000 and " in str(error) and "different features, or in another order" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("guest", "host", "match"),
+    [
+        (made(50), (made(50)[0], None), "train_data of host-10000 has no label"),
+        ((made(50)[0], np.ones(50)), (made(50)[0], np.ones(50)), "1 distinct values"),
+        (made(50), (np.full((50, 5), np.nan), made(50)[1]), "missing or infinite values"),
+    ],
+)
+def test_rows_that_cannot_be_trained_on(guest, host, match) -> None:
+    data = {GUEST: {"data": rows(*guest)}, HOST: {"data": rows(*host)}}
+    assert match in str(failing(settings(), data))
+
+
+def test_weights_beyond_all_bounds() -> None:
+    x, y = made(50)
+    data = {party: {"data": rows(x, y)} for party in (GUEST, HOST)}
+    error = failing(settings(learning_rate=1e8, optimizer="sgd"), data)
+    assert "diverged" in str(error) and "lower the learning rate" in str(error)
