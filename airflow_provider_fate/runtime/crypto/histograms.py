@@ -69,9 +69,10 @@ def _groups(bins: tuple[int, ...], rows: int) -> list[tuple[int, int]]:
     best = [0.0] + [math.inf] * len(bins)
     cut = [0] * (len(bins) + 1)
     for end in range(1, len(bins) + 1):
-        for first in range(max(0, end - MOST_JOINED), end):
+        # from one column to many, and more only where that is cheaper by more than a rounding error
+        for first in range(end - 1, max(-1, end - 1 - MOST_JOINED), -1):
             cost = best[first] + _cost(bins[first:end], rows)
-            if cost < best[end]:
+            if cost < 0.999 * best[end]:
                 best[end], cut[end] = cost, first
     groups, end = [], len(bins)
     while end:
@@ -81,12 +82,19 @@ def _groups(bins: tuple[int, ...], rows: int) -> list[tuple[int, int]]:
 
 
 def _cost(bins: Sequence[int], rows: float) -> float:
-    """Products that :func:`_joined` takes for rows spread evenly: none for the first value of a cell."""
+    """The products that :func:`_joined` takes for rows spread evenly, none for the first value of a cell."""
     filled = _filled(bins, rows)
+    cost = (rows - filled) * _weight(filled)
     if len(bins) == 1:
-        return rows - filled
+        return cost
     half = len(bins) // 2
-    return rows - filled + _cost(bins[:half], filled) + _cost(bins[half:], filled)
+    return cost + _cost(bins[:half], filled) + _cost(bins[half:], filled)
+
+
+def _weight(cells: float) -> float:
+    """How much dearer a product is where the cells do not fit into a core's cache (measured: 1.1 for 4096, 1.4 for
+    32768 cells of 2048 bits)."""
+    return 1 + 0.08 * math.log2(max(1.0, cells / 1024))
 
 
 def _filled(bins: Sequence[int], rows: float) -> float:

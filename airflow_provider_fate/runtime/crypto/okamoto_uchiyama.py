@@ -1,17 +1,20 @@
-"""The scheme of Okamoto and Uchiyama (EUROCRYPT 1998), with the short exponents of Coron, Naccache and Paillier.
+"""The scheme of Okamoto and Uchiyama (EUROCRYPT 1998), with the subgroup of Coron, Naccache and Paillier.
 
-n = p^2 q, and p - 1 = t u with a prime t of twice as many bits as the strength that is aimed at. For g of order
-divisible by p modulo p^2, G = g^u mod n and H = G^n mod n; a ciphertext is c = G^m H^r mod n. Modulo p^2, H has order t
-and c^t = (1 + p)^(m k) for a constant k of the key, which gives m: decryption costs one power with an exponent as short
-as t (Coron, Naccache and Paillier, "Accelerating Okamoto-Uchiyama public-key cryptosystem", Electronics Letters 1999).
+n = p^2 q, and p - 1 = t u with a prime t of twice as many bits as the strength that is aimed at. G has order p t modulo
+p^2, H = G^n mod n has order t there, and a ciphertext is c = G^m H^r mod n. Modulo p^2, c^t = (1 + p)^(m k) for a
+constant k of the key, which gives m: decryption costs one power with an exponent as short as t (Coron, Naccache and
+Paillier, "Accelerating Okamoto-Uchiyama public-key cryptosystem", Electronics Letters 1999).
 
-What it rests on: nobody can tell H^r from other elements (the p-subgroup assumption) without factoring n, for which
-2048 bits give a strength of about 112 bits and 3072 of 128; and r as short as t is as good as a full one. Methods that
-take the square root of the number of exponents (Pollard's kangaroo; for t, Coron, Joux, Mandal, Naccache and Tibouchi,
-PKC 2011) need 2^112 or 2^128 steps, so exponents of 110 or 128 bits, as some libraries have them, are too short.
+What it rests on: nobody can tell powers of H from other numbers (the p-subgroup assumption) without factoring n, for
+which 2048 bits give a strength of about 112 bits and 3072 of 128. Methods that take the square root of the number of
+exponents (Pollard's kangaroo; to find t: Coron, Joux, Mandal, Naccache and Tibouchi, PKC 2011) need 2^112 or 2^128
+steps, so exponents of 110 or 128 bits, as some libraries have them, are too short.
 
-Sums that go back to the holder of the key get an exponent that is 64 bits longer than the order of the group, so that
-nothing of how they were made is left in them, whatever discrete logarithms the holder can compute.
+* The holder of the key encrypts as if r were drawn from all exponents: modulo p^2 from t of them, and modulo q, where G
+  generates everything, as any number whatever. That costs one short power modulo p^2 and nothing else.
+* Others encrypt with r as short as t: that this is as good as a full one is a further assumption.
+* Sums that go back to the holder get an exponent 64 bits longer than the order of H, so that nothing of how they were
+  made is left in them, whatever discrete logarithms the holder can compute.
 
 Whoever learns the decryption of G^m for an m beyond p learns p. So every number that is decrypted is checked to be far
 below p, and a failure says no more than that it failed.
@@ -68,8 +71,8 @@ class OkamotoUchiyama(ResidueScheme):
             raise CryptoError("the OU base received is not a unit of large order modulo all factors of n")
         self.plain_bits = (bits // 3 - SPARE_BITS - 1) // 8 * 8
         self.exponent_bits = exponent_bits(bits)
-        # the order of H divides (p - 1) (q - 1)
-        self._zero_bits = -(-(2 * -(-bits // 3) + 1 + STATISTICAL_BITS) // 8) * 8
+        # the order of H is at most t (q - 1)
+        self._zero_bits = -(-(self.exponent_bits + bits // 3 + 2 + STATISTICAL_BITS) // 8) * 8
         self._plain = FixedBase(self.g, self.modulus, self.plain_bits)
         self._random = FixedBase(self.h, self.modulus, self.exponent_bits)
         self._hiding = FixedBase(self.h, self.modulus, self._zero_bits)
@@ -94,15 +97,11 @@ class OkamotoUchiyamaKey(ResidueKey):
         self.public: OkamotoUchiyama = OkamotoUchiyama(public)
         n, g, h = self.public.modulus, self.public.g, self.public.h
         self._p, self._t, self._p2, self._q = p, t, p * p, n // (p * p)
-        # G = (1 + p)^k H^s modulo p^2, as G^n = H has order t
-        self._s = gmpy2.invert(n, t)
-        self._k = (g * gmpy2.invert(gmpy2.powmod(h, self._s, self._p2), self._p2) % self._p2 - 1) // p
+        # G = (1 + p)^k H^s modulo p^2 for some s, as its order is p t
+        power = gmpy2.powmod(h, gmpy2.invert(n, t), self._p2)
+        self._k = (g * gmpy2.invert(power, self._p2) % self._p2 - 1) // p
         self._inverse = gmpy2.invert(self._k * t, p)
-        self._p2_inverse = gmpy2.invert(self._p2, self._q)
-        bits = self.public.exponent_bits
-        self._random_p = FixedBase(h % self._p2, self._p2, bits)
-        self._random_q = FixedBase(h % self._q, self._q, bits)
-        self._plain_q = FixedBase(g % self._q, self._q, self.public.plain_bits)
+        self._random = FixedBase(h % self._p2, self._p2, self.public.exponent_bits)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self.public.public, self._p, self._t)
@@ -113,32 +112,31 @@ class OkamotoUchiyamaKey(ResidueKey):
         third, short = -(-bits // 3), exponent_bits(bits)
         t = _prime(1 << (short - 1), 1 << short)
         while True:
-            u = 2 * (secrets.randbits(third - short - 1) | 1 << (third - short - 2) | 1 << (third - short - 3))
+            u = 2 * (secrets.randbits(third - short - 1) | 3 << (third - short - 3))
             p = t * u + 1
             if p.bit_length() == third and u % t and gmpy2.is_prime(p, 40):
                 break
-        low, high = (mpz(1) << (bits - 1)) // (p * p) + 1, (mpz(1) << bits) // (p * p)
-        while gmpy2.gcd((q := _prime(low, high)) - 1, p * t) != 1 or q == p or (p - 1) % q == 0:
-            pass
-        n, size = p * p * q, bits // 8
+        p2 = p * p
+        q, factors = _prime_of_known_order((mpz(1) << (bits - 1)) // p2 + 1, (mpz(1) << bits) // p2, (p, t))
         while True:
-            g = gmpy2.powmod(secrets.randbelow(int(n)), u, n)
-            # of order p t modulo p^2: neither part is missing
-            p_part, t_part = gmpy2.powmod(g, t, p * p), gmpy2.powmod(g, p, p * p)
-            if gmpy2.gcd(g, n) == 1 and p_part != 1 and t_part != 1:
-                return cls(write([n, g], size), p, t)
+            # of order p t: neither part is missing
+            at_p = gmpy2.powmod(secrets.randbelow(int(p2)), u, p2)
+            if 1 not in (gmpy2.powmod(at_p, t, p2), gmpy2.powmod(at_p, p, p2)) and at_p % p:
+                break
+        while True:
+            at_q = mpz(secrets.randbelow(int(q)))
+            if at_q and all(gmpy2.powmod(at_q, (q - 1) // factor, q) != 1 for factor in factors):
+                break
+        g = at_p + (at_q - at_p) * gmpy2.invert(p2, q) % q * p2
+        return cls(write([p2 * q, g], bits // 8), p, t)
 
     def _encrypted(self, values: Sequence[int]) -> list[mpz]:
-        public, p, q, t = self.public, self._p, self._q, self._t
-        size = public.exponent_bits // 8
-        exponents = read(secrets.token_bytes(size * len(values)), size)
-        at_q = zip(self._random_q.powers(exponents), self._plain_q.powers(values), strict=True)
-        # G^m H^r = (1 + p)^(k m) H^(s m + r) modulo p^2
-        at_p = self._random_p.powers([(self._s * m + r) % t for m, r in zip(values, exponents, strict=True)])
+        p, p2, k, count = self._p, self._p2, self._k, len(values)
+        powers = self._random.powers(_below(self._t, count))
         numbers = []
-        for value, power, (random, plain) in zip(values, at_p, at_q, strict=True):
-            power = (power + power * (self._k * value % p) % p * p) % self._p2
-            numbers.append(power + (random * plain - power) * self._p2_inverse % q * self._p2)
+        for value, power, rest in zip(values, powers, _below(self._q, count), strict=True):
+            # (1 + p)^(k m) H^r modulo p^2, and any number modulo q
+            numbers.append((power + power * (k * value % p) % p * p) % p2 + rest * p2)
         return numbers
 
     def _decrypted(self, numbers: Sequence[mpz]) -> list[int]:
@@ -164,9 +162,31 @@ def _small_orders() -> mpz:
     return mpz(math.lcm(*range(1, 1001)))
 
 
+def _below(limit: mpz, count: int) -> list[mpz]:
+    """Random numbers in [0, limit), uniform but for 2**-64, from the operating system."""
+    size = (limit.bit_length() + STATISTICAL_BITS + 7) // 8
+    return [number % limit for number in read(secrets.token_bytes(size * count), size)]
+
+
 def _prime(low: int, high: int) -> mpz:
     """A random prime in [low, high)."""
     while True:
         candidate = mpz(low + secrets.randbelow(int(high - low))) | 1
         if candidate < high and gmpy2.is_prime(candidate, 40):
             return candidate
+
+
+def _prime_of_known_order(low: mpz, high: mpz, others: Sequence[mpz]) -> tuple[mpz, set[int]]:
+    """A random prime q in [low, high) and the prime factors of q - 1, none of which is one of ``others``.
+
+    Its largest factor is at most 13 bits shorter than q.
+    """
+    while True:
+        large = _prime(low >> 12, high >> 12)
+        first, end = low // (2 * large) + 1, high // (2 * large)
+        for _ in range(300):
+            small = first + secrets.randbelow(int(end - first))
+            q = 2 * small * large + 1
+            if low <= q < high and q not in others and large not in others and gmpy2.is_prime(q, 40):
+                factors = [factor for factor in range(2, int(small) + 1) if small % factor == 0]
+                return q, {2, int(large), *filter(gmpy2.is_prime, factors)}

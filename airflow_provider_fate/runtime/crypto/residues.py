@@ -17,8 +17,8 @@ from airflow_provider_fate.runtime.crypto.numbers import coprime, inverted, read
 
 #: a random number hides another that is this many bits shorter, but for a chance of 2**-64
 STATISTICAL_BITS = 64
-#: what plaintexts leave of the room, so that a number that wrapped around is noticed, but for a chance of 2**-128
-SPARE_BITS = 128
+#: what plaintexts leave of the room, so that a number that wrapped around is noticed, but for a chance of 2**-64
+SPARE_BITS = 64
 
 
 class ResidueScheme(AdditiveScheme):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import secrets
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_fate.errors import ConfigError, CryptoError
-from airflow_provider_fate.runtime.crypto import histograms, numbers, paillier
+from airflow_provider_fate.runtime.crypto import histograms, numbers, okamoto_uchiyama, paillier
 from airflow_provider_fate.runtime.crypto.additive import (
     METHODS,
     AdditiveScheme,
@@ -216,7 +215,7 @@ def test_exponents_are_twice_the_strength() -> None:
 
 @pytest.mark.parametrize(("method", "bits"), [("OU", 2048), ("Paillier", 1024)])
 def test_the_exponents_that_are_drawn(method: str, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of encryptions as long as stated; of what goes back to the key's holder, longer than the group's order."""
+    """Of encryptions as long as t; of what goes back to the key's holder, longer than the group's order."""
     drawn: list[int] = []
     true = FixedBase._of_bytes
 
@@ -234,7 +233,7 @@ def test_the_exponents_that_are_drawn(method: str, bits: int, monkeypatch: pytes
     assert short - 8 < max(drawn) <= short
     drawn.clear()
     cipher.pack([None] * 40, cipher.plain_bits)
-    order = {"OU": 2 * bits // 3, "Paillier": bits}[method]
+    order = {"OU": 224 + bits // 3, "Paillier": bits}[method]
     assert max(drawn) > order + 50
 
 
@@ -250,28 +249,43 @@ def test_an_ou_key_is_what_the_paper_asks_for(bits: int) -> None:
     g, h = secret.public.g, secret.public.h
     assert gmpy2.powmod(h, t, p * p) == 1 != h % (p * p)
     assert gmpy2.powmod(g, p * t, p * p) == 1 != gmpy2.powmod(g, t, p * p)
+    assert {gmpy2.powmod(h, (q - 1) // factor, q) != 1 for factor in (2, 3) if (q - 1) % factor == 0} == {True}
     # nothing that is public is 1 (or 0) modulo a factor
     for number in (g, h, g - 1, h - 1, g + 1, h + 1):
         assert gmpy2.gcd(number, n) == 1
-    assert secret.public.plain_bits <= p.bit_length() - 129
+    assert secret.public.plain_bits <= p.bit_length() - 65
 
 
-def test_owner_and_public_encryptions_are_alike_modulo_both_factors() -> None:
-    """The owner's c / G^m has order t modulo p^2, as the other's; with the same exponent it is the same number."""
+def test_both_encryptions_are_powers_of_g_and_h() -> None:
+    """c / G^m is a power of H: modulo p^2 its order divides t, and modulo q H generates all numbers."""
     secret, cipher = key("OU", 1024), public("OU", 1024)
     assert isinstance(secret, OkamotoUchiyamaKey) and isinstance(cipher, OkamotoUchiyama)
     n, p, t = cipher.modulus, secret._p, secret._t
-    for body in (secret.encrypt([12345]), cipher.encrypt([12345])):
-        (number,) = cipher.load(body)
-        rest = number * gmpy2.invert(gmpy2.powmod(cipher.g, 12345, n), n) % n
-        assert gmpy2.powmod(rest, t, p * p) == 1
-    # the exponent itself: fixed, the owner's ciphertext is exactly G^m H^r
-    r = secrets.randbits(cipher.exponent_bits)
-    fixed = OkamotoUchiyamaKey(cipher.public, p, t)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("secrets.token_bytes", lambda size: r.to_bytes(size, "little"))
-        (number,) = fixed._encrypted([777])
-    assert number == gmpy2.powmod(cipher.g, 777, n) * gmpy2.powmod(cipher.h, r, n) % n
+    signs = set()
+    for who, body in enumerate((secret.encrypt([12345] * 40), cipher.encrypt([12345] * 40))):
+        inverse = gmpy2.invert(gmpy2.powmod(cipher.g, 12345, n), n)
+        for number in cipher.load(body):
+            rest = number * inverse % n
+            assert gmpy2.powmod(rest, t, p * p) == 1 != rest % (p * p)
+            signs.add((who, gmpy2.jacobi(number, n)))
+        # whose sign everybody can see: it must not depend on the plaintext. 40 alike is a chance of 2^-39
+    assert len(signs) == 4
+
+
+def test_the_owner_draws_from_all_of_the_group() -> None:
+    secret = key("OU", 1024)
+    assert isinstance(secret, OkamotoUchiyamaKey)
+    limit = mpz(3) << 62
+    drawn = okamoto_uchiyama._below(limit, 4000)
+    assert min(drawn) >= 0 and max(drawn) < limit
+    # mean and the share above two thirds, within six standard errors
+    assert abs(float(sum(drawn)) / 4000 / float(limit) - 0.5) < 6 / np.sqrt(12 * 4000)
+    assert abs(sum(one >= mpz(1) << 63 for one in drawn) / 4000 - 1 / 3) < 6 * np.sqrt(2 / 9 / 4000)
+    q = secret._q
+    found = [number % q for number in secret.public.load(secret.encrypt([5] * 200))]
+    assert abs(float(sum(found)) / 200 / float(q) - 0.5) < 6 / np.sqrt(12 * 200)
+    powers = [number % secret._p2 for number in secret.public.load(secret.encrypt([0] * 200))]
+    assert len(set(powers)) == 200
 
 
 def test_a_number_beyond_p_is_not_given_away() -> None:
