@@ -16,9 +16,20 @@ def table_asset(namespace: str, name: str) -> Asset:
     return Asset(uri=f"fate://table/{quote(namespace, safe='')}/{quote(name, safe='')}")
 
 
-def model_asset(model_id: str) -> Asset:
-    """The asset of a model, of whatever version."""
-    return Asset(uri=f"fate://model/{quote(model_id, safe='')}")
+def model_asset(model_id: str, party: str | None = None) -> Asset:
+    """The asset of a model, of whatever version; each training is one event of it.
+
+    :param party: ``role-party_id``, for the part that this party has of the model. Each party's task tells of its own,
+        on the Airflow where it runs. Without it the model as a whole, of which the guest's task tells
+    """
+    part = f"/{quote(party, safe='')}" if party is not None else ""
+    return Asset(uri=f"fate://model/{quote(model_id, safe='')}{part}")
+
+
+def deployed_asset(model_id: str) -> Asset:
+    """The asset of a model's deployed version. Not the model's own: a DAG that deploys what was trained would start
+    itself again."""
+    return Asset(uri=f"fate://deployed/{quote(model_id, safe='')}")
 
 
 def is_template(*texts: Any) -> bool:

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 
 from airflow_provider_fate.errors import ConfigError, StorageError
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.operators.assets import MODELS, emit, model_asset
+from airflow_provider_fate.operators.assets import MODELS, deployed_asset, emit
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -19,7 +19,8 @@ class FateDeployOperator(BaseOperator):
     """Deploy a model version at every party whose storage this Airflow reaches.
 
     Every party is looked at before the first one is changed: a version that one of them does not have is deployed
-    nowhere. A party with an Airflow of its own deploys there.
+    nowhere. A party with an Airflow of its own deploys there. The task records an event of the asset of the deployed
+    model (:func:`~airflow_provider_fate.operators.assets.deployed_asset`).
 
     :param model_id: the model (templated)
     :param model_version: the version, as the training returned it (templated)
@@ -73,7 +74,7 @@ class FateDeployOperator(BaseOperator):
             "model_version": self.model_version,
             "parties": [str(party) for party in stores],
         }
-        emit(context, self, MODELS, model_asset(self.model_id), {**result, "deployed": True})
+        emit(context, self, MODELS, deployed_asset(self.model_id), result)
         return result
 
     def _parties(self) -> dict[Party, str]:

@@ -24,6 +24,9 @@ class FateTrainOperator(FateSubmitOperator):
     checked before anything is submitted. A task that Airflow tries again meets the others again and goes on from the
     last checkpoint that all of them hold.
 
+    Each party's task records an event of the asset of its part of the model, and the guest's one of the whole model's
+    (:func:`~airflow_provider_fate.operators.assets.model_asset`).
+
     Returns ``job_id``, ``model_id``, ``model_version``, ``metrics`` (by component) and ``output`` (the tables made).
 
     :param job: FATE's runtime conf and DSL: a dict with ``conf`` and ``dsl``, each a dict or the name of a ``.json``
@@ -68,7 +71,8 @@ class FateTrainOperator(FateSubmitOperator):
         return job
 
     def finish(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
+        extra = {key: result[key] for key in ("job_id", "party", "model_id", "model_version", "metrics")}
+        emit(context, self, MODELS, model_asset(result["model_id"], result["party"]), extra)
         if self._party.role == "guest":
-            extra = {key: result[key] for key in ("job_id", "model_id", "model_version", "metrics")}
             emit(context, self, MODELS, model_asset(result["model_id"]), extra)
         return result

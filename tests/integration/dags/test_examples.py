@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,15 +66,25 @@ def test_five_steps(examples: Airflow, storage: LocalStorage) -> None:
 
 
 def test_tables_and_models_are_assets(examples: Airflow) -> None:
-    found = examples.api("GET", "assets/events", limit=200)["asset_events"]
+    found = examples.api("GET", "assets/events", limit=200, order_by="-timestamp")["asset_events"]
     uploads = {event["uri"]: event["extra"] for event in found if event["uri"].startswith("fate://table/")}
     extra = uploads["fate://table/fate_five_steps/breast_hetero_guest"]
     assert extra["count"] == 569
     assert len(extra["digest"]) == 64
     assert extra["schema"] == {"id": "string", "y": "double", **{f"x{i}": "double" for i in range(10)}}
-    models = [event["extra"] for event in found if event["uri"] == "fate://model/breast_hetero_lr"]
-    assert [one for one in models if one.get("deployed")]
-    assert [one for one in models if one.get("metrics", {}).get("evaluation_0", {}).get("auc", 0) > 0.98]
+    by_uri: dict[str, list[Any]] = {}
+    for event in found:
+        by_uri.setdefault(event["uri"], []).append(event["extra"])
+    deployed = by_uri["fate://deployed/breast_hetero_lr"][0]
+    trained = by_uri["fate://model/breast_hetero_lr"]
+    # one event a training, though all three parties are here
+    versions = [one["model_version"] for one in trained]
+    assert len(set(versions)) == len(versions) >= 3 and deployed["model_version"] in versions
+    assert max(one["metrics"]["evaluation_0"]["auc"] for one in trained) > 0.98
+    for party in deployed["parties"]:
+        assert sorted(one["model_version"] for one in by_uri[f"fate://model/breast_hetero_lr/{party}"]) == sorted(
+            versions
+        )
 
 
 def test_prediction_when_new_tables_arrive(examples: Airflow, tmp_path: Path) -> None:
