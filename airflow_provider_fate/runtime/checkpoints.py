@@ -2,14 +2,18 @@
 
 Two kinds, each with a label that the parties compare when they meet:
 
-* ``hetero_lr_0``: the component is done; its output rows, model and metrics are kept;
-* ``hetero_lr_0@15``: its state after step 15.
+* ``hetero_lr_0#6e0c...``: the component is done; its output rows, model and metrics are kept;
+* ``hetero_lr_0@15#6e0c...``: its state after step 15.
+
+What follows ``#`` names the session that it comes from. A component may draw keys, or names of what only one party
+knows, anew in each session, so what one party holds of one session does not go with what another holds of another.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +31,8 @@ from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
 KEPT_STEPS = 2
 #: the column that tells a row's place when rows come back
 PLACE = "_place"
+_STEP = re.compile(r"step-([0-9]+)\.([0-9a-f]+)\.npz")
+_OUTPUTS = re.compile(r"outputs\.([0-9a-f]+)\.json")
 
 
 class CheckpointStore:
@@ -45,14 +51,20 @@ class CheckpointStore:
         found = []
         for component in self.storage.list(self.directory):
             names = self.storage.list(f"{self.directory}/{component}")
-            if "outputs.json" in names:
-                found.append(component)
-            found += [f"{component}@{step}" for step in sorted(_steps(names))]
+            found += [f"{component}#{session}" for session in _done(names)]
+            found += [f"{component}@{step}#{session}" for step, session in _steps(names)]
         return found
 
-    def save(self, component: str, outputs: Outputs, engine: Any) -> None:
-        """Keep what a finished component gave."""
+    def done(self, component: str, common: list[str]) -> bool:
+        """Whether a component is done, given the labels that all parties hold."""
+        return any(label.startswith(f"{component}#") for label in common)
+
+    def save(self, component: str, outputs: Outputs, engine: Any, session: str) -> None:
+        """Keep what a finished component gave in a session."""
         directory = f"{self.directory}/{component}"
+        for earlier in _done(self.storage.list(directory)):
+            # first: it does not describe what is written now
+            self.storage.delete(f"{directory}/{_outputs_file(earlier)}")
         described: dict[str, Any] = {"metrics": outputs.metrics, "summary": outputs.summary, "data": {}}
         for name, rows in outputs.data.items():
             meta = TableMeta(component, f"data.{name}", rows.schema.id_name, None, [])
@@ -62,12 +74,13 @@ class CheckpointStore:
         if outputs.model is not None:
             save_component(self.storage, directory, "model", outputs.model)
         # the steps stay: a peer may not be as far, and then all go on from one of them
-        self.storage.write_json(f"{directory}/outputs.json", described)
+        self.storage.write_json(f"{directory}/{_outputs_file(_tag(session))}", described)
 
     def load(self, component: str, engine: Any) -> Outputs:
         """What :meth:`save` kept, in the same partitions and order."""
         directory = f"{self.directory}/{component}"
-        described = self.storage.read_json(f"{directory}/outputs.json")
+        (session,) = _done(self.storage.list(directory))
+        described = self.storage.read_json(f"{directory}/{_outputs_file(session)}")
         outputs = Outputs(metrics=described["metrics"], summary=described["summary"])
         for name, entry in described["data"].items():
             meta = self._tables.meta(component, f"data.{name}")
@@ -79,29 +92,48 @@ class CheckpointStore:
             outputs.model = load_component(self.storage, directory, "model")
         return outputs
 
-    def of(self, component: str, common: list[str], record: Callable[[], int] = lambda: 0) -> StoredCheckpoint:
-        """The steps of a component that is about to run, given the labels that all parties hold.
+    def of(
+        self, component: str, common: list[str], session: str, record: Callable[[], int] = lambda: 0
+    ) -> StoredCheckpoint:
+        """The steps of a component that is about to run, given the labels that all parties hold. The other steps are
+        deleted: no party goes on from them any more.
 
+        :param session: in which it runs
         :param record: see :class:`StoredCheckpoint`
         """
+        directory = f"{self.directory}/{component}"
         prefix = f"{component}@"
-        steps = [int(label.removeprefix(prefix)) for label in common if label.startswith(prefix)]
-        return StoredCheckpoint(self.storage, f"{self.directory}/{component}", max(steps, default=None), record)
+        shared = [label.removeprefix(prefix).split("#") for label in common if label.startswith(prefix)]
+        start = max(((int(step), made) for step, made in shared), default=None)
+        for step, made in _steps(self.storage.list(directory)):
+            if (step, made) != start:
+                self.storage.delete(f"{directory}/{_file(step, made)}")
+        return StoredCheckpoint(self.storage, directory, start, _tag(session), record)
 
 
 class StoredCheckpoint(Checkpoint):
     """Steps of one component as files.
 
+    :param start: the step to go on from and the tag of its session, ``None`` to start from the beginning
+    :param session: the tag of the one that runs now
     :param record: writes the numbers that the component has recorded to the metrics file, and says how many they are
     :param every: a state is written after steps that are multiples of it, so at the same ones at every party
     """
 
     def __init__(
-        self, storage: Storage, directory: str, step: int | None, record: Callable[[], int], every: int = 5
+        self,
+        storage: Storage,
+        directory: str,
+        start: tuple[int, str] | None,
+        session: str,
+        record: Callable[[], int],
+        every: int = 5,
     ) -> None:
         self.storage = storage
         self.directory = directory
-        self.step = step
+        self.start = start
+        self.step = None if start is None else start[0]
+        self.session = session
         self.record = record
         self.every = every
 
@@ -111,13 +143,11 @@ class StoredCheckpoint(Checkpoint):
         buffer = io.BytesIO()
         text = np.frombuffer(json.dumps(meta or {}).encode(), np.uint8)
         np.savez(buffer, allow_pickle=False, _meta=text, _recorded=np.int64(self.record()), **arrays)
-        self.storage.write_bytes(f"{self.directory}/{_file(step)}", buffer.getvalue())
-        for old in sorted(_steps(self.storage.list(self.directory)))[:-KEPT_STEPS]:
-            self.storage.delete(f"{self.directory}/{_file(old)}")
+        self.storage.write_bytes(f"{self.directory}/{_file(step, self.session)}", buffer.getvalue())
+        for old in _steps(self.storage.list(self.directory))[:-KEPT_STEPS]:
+            self.storage.delete(f"{self.directory}/{_file(*old)}")
 
     def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        if self.step is None:
-            raise ValueError("there is no step to go on from")
         with self._open() as stored:
             arrays = {name: stored[name] for name in stored.files if name != "_recorded"}
         return arrays, json.loads(arrays.pop("_meta").tobytes())
@@ -129,16 +159,32 @@ class StoredCheckpoint(Checkpoint):
             return int(stored["_recorded"])
 
     def _open(self) -> Any:
-        content = io.BytesIO(self.storage.read_bytes(f"{self.directory}/{_file(self.step)}"))
+        if self.start is None:
+            raise ValueError("there is no step to go on from")
+        content = io.BytesIO(self.storage.read_bytes(f"{self.directory}/{_file(*self.start)}"))
         return np.load(content, allow_pickle=False)
 
 
-def _file(step: int) -> str:
-    return f"step-{step:09d}.npz"
+def _tag(session: str) -> str:
+    return session[:12]
 
 
-def _steps(names: list[str]) -> list[int]:
-    return [int(name[5:-4]) for name in names if name.startswith("step-") and name.endswith(".npz")]
+def _file(step: int, session: str) -> str:
+    return f"step-{step:09d}.{session}.npz"
+
+
+def _steps(names: list[str]) -> list[tuple[int, str]]:
+    """Step and session of each file of a step, in order."""
+    return sorted((int(match[1]), match[2]) for name in names if (match := _STEP.fullmatch(name)))
+
+
+def _outputs_file(session: str) -> str:
+    return f"outputs.{session}.json"
+
+
+def _done(names: list[str]) -> list[str]:
+    """The session in which the component was done, if it was."""
+    return [match[1] for name in names if (match := _OUTPUTS.fullmatch(name))]
 
 
 def _with_places(rows: Rows) -> Rows:

@@ -114,9 +114,9 @@ class Pipeline:
                 if ending.label in common:
                     self._end_alone(session, "every party")
                     return
-                self.progress.go_on(self._recorded(checkpoints, common))
+                self.progress.go_on(self._recorded(checkpoints, common, session.id))
                 self._show_runs(session.federation().scoped("job"))
-                result = self._run_components(session.federation(), checkpoints, common)
+                result = self._run_components(session, checkpoints, common)
                 self._keep(result, session.id)
                 session.agree()
                 ending.agree()
@@ -153,17 +153,16 @@ class Pipeline:
     def _held(self, checkpoints: CheckpointStore) -> list[str]:
         """What this party can go on from."""
         held = [label for label in (self._ending.label, *checkpoints.labels()) if label]
-        # a checkpoint counts when all who take part hold it, so the others say that they do
-        others = [spec.name for spec in self.job.components.values() if self.party.role not in spec.roles]
-        return list(dict.fromkeys(held + others))
+        # a checkpoint counts when all who take part hold it, so the others say that they hold any
+        return held + [spec.name for spec in self.job.components.values() if self.party.role not in spec.roles]
 
-    def _recorded(self, checkpoints: CheckpointStore, common: list[str]) -> dict[str, int | None]:
+    def _recorded(self, checkpoints: CheckpointStore, common: list[str], session: str) -> dict[str, int | None]:
         """Of each component that is not begun anew, how many of its numbers count; ``None`` for all."""
         counts: dict[str, int | None] = {}
         for spec in self.job.components.values():
             if self.party.role in spec.roles and spec.module != READER and component_class(spec.module).keeps_outputs:
-                checkpoint = checkpoints.of(spec.name, common)
-                if spec.name in common:
+                checkpoint = checkpoints.of(spec.name, common, session)
+                if checkpoints.done(spec.name, common):
                     counts[spec.name] = None
                 elif checkpoint.step is not None:
                     counts[spec.name] = checkpoint.recorded
@@ -176,8 +175,8 @@ class Pipeline:
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _run_components(self, federation: Federation, checkpoints: CheckpointStore, common: list[str]) -> Run:
-        run = Run()
+    def _run_components(self, session: Session, checkpoints: CheckpointStore, common: list[str]) -> Run:
+        run, federation = Run(), session.federation()
         for spec in self.job.components.values():
             if self.party.role not in spec.roles:
                 continue
@@ -187,14 +186,16 @@ class Pipeline:
                 run.outputs[spec.name] = self._read(spec.name)
                 continue
             kind = component_class(spec.module)
-            if kind.keeps_outputs and spec.name in common:
+            if kind.keeps_outputs and checkpoints.done(spec.name, common):
                 outputs = checkpoints.load(spec.name, self.engine)
                 self.progress.say(f"{spec.name} ({spec.module}): done before, going on from its checkpoint")
             else:
                 self.progress.say(f"{spec.name} ({spec.module}): started")
                 checkpoint: Checkpoint = NoCheckpoint()
                 if kind.keeps_outputs:
-                    checkpoint = checkpoints.of(spec.name, common, partial(self.progress.recorded, spec.name))
+                    checkpoint = checkpoints.of(
+                        spec.name, common, session.id, partial(self.progress.recorded, spec.name)
+                    )
                 context = self._context(spec.name, federation.scoped(spec.name), checkpoint)
                 component = kind(context, self.job.parameters(spec.name, self.party))
                 outputs = self._run_component(component, spec, run)
@@ -202,7 +203,7 @@ class Pipeline:
                     for rows in outputs.data.values():
                         rows.cache()
                     self.progress.flush()
-                    checkpoints.save(spec.name, outputs, self.engine)
+                    checkpoints.save(spec.name, outputs, self.engine, session.id)
                 self.progress.say(
                     f"{spec.name} ({spec.module}): done in {time.monotonic() - started:.1f} s{_shown(outputs.metrics)}"
                 )

@@ -17,7 +17,7 @@ from airflow_provider_fate.errors import CryptoError
 FEWEST_BITS = 10
 USUAL_BOUND = 64
 #: what to do when training has diverged; at the first iteration it is the features' size that is to blame
-DIVERGED = "scale the features to about -1 to 1 (e.g. by FeatureScale, or before the upload), or lower the learning rate"
+DIVERGED = "scale the features to about -1 to 1 (FeatureScale, or before the upload), or lower the learning rate"
 #: no column needs a finer scale than a float64 has
 MOST_BITS = 52
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -124,7 +125,10 @@ def difference(me: Party, mine: Hello, peer: Party, theirs: Hello) -> FateError 
 
 
 def common_checkpoints(lists: Iterable[list[str]]) -> list[str]:
-    """The checkpoints that all parties hold, in the order of the first."""
-    first, *others = lists
-    held = [set(names) for names in others]
-    return [name for name in dict.fromkeys(first) if all(name in names for names in held)]
+    """The checkpoints that all parties hold, in the order of the first that names them.
+
+    A name may have a part that begins with ``@`` or ``#``. Who lists it without holds all that begin so.
+    """
+    held = [dict.fromkeys(names) for names in lists]
+    every = dict.fromkeys(name for names in held for name in names)
+    return [name for name in every if all(name in names or re.split("[@#]", name)[0] in names for names in held)]

@@ -17,6 +17,7 @@ from airflow_provider_fate.errors import (
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.memory import Hub
 from airflow_provider_fate.runtime.federation.messages import Abort, Data, new_nonce, nonce_time
+from airflow_provider_fate.runtime.federation.rendezvous import common_checkpoints
 from tests.unit.federation.playing import (
     ALL,
     ARBITER,
@@ -59,6 +60,12 @@ def test_parties_meet_over_a_bad_network():
     for seed in range(5):
         with met(Hub(duplicate=0.5, delay=0.05, seed=seed), ALL):
             pass
+
+
+def test_checkpoints_of_whom_a_part_does_not_concern():
+    lists = [["lr#1", "lr@5#1", "ids#2", "@end"], ["ids#1", "lr", "@end"], ["lr@5#1", "lr#2", "ids", "@end"]]
+    assert common_checkpoints(lists) == ["lr@5#1", "@end"]
+    assert common_checkpoints([["lr"], ["lr@5#1", "lr@10#1"], ["lr@10#1"]]) == ["lr@10#1"]
 
 
 def test_the_common_checkpoints_are_those_of_all_in_the_order_of_the_first():

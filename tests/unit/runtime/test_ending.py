@@ -3,70 +3,19 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from airflow_provider_fate.job.conf import Job
-from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.ending import Ending
 from airflow_provider_fate.runtime.federation.session import Session
 from airflow_provider_fate.runtime.storage.local import LocalStorage
 from airflow_provider_fate.runtime.storage.models import ModelStore
-from tests.unit.runtime.whole_jobs import GUEST, HOST, Killed, Parties, Try, lr_job
+from tests.unit.runtime.whole_jobs import GUEST, HOST, Killed, Kills, Parties, finish
 
 #: seconds without a sign of life after which a party is given up
 WAIT = 2.0
-
-
-@pytest.fixture
-def job() -> Job:
-    """A table and a model at guest and host, and nothing that takes long."""
-    whole = lr_job().to_dict()
-    components = whole["dsl"]["components"]
-    del components["hetero_lr_0"], components["evaluation_0"]
-    common = whole["conf"]["component_parameters"]["common"]
-    common.pop("hetero_lr_0"), common.pop("evaluation_0")
-    return Job.from_dict(whole)
-
-
-class Kills:
-    """Kills threads of parties at a point of the code, each once."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._patch = monkeypatch
-        self.done: list[str] = []
-
-    def at(
-        self, who: Party, owner: type, name: str, call: int = 1, *, after: bool = False,
-        only: Callable[..., bool] = lambda *a: True,
-    ) -> None:  # fmt: skip
-        """At the ``call``-th call of a method, before it does anything or after."""
-        original = getattr(owner, name)
-        calls = 0
-
-        def killing(this: Any, *arguments: Any, **options: Any) -> Any:
-            nonlocal calls
-            ours = threading.current_thread().name == str(who) and only(*arguments)
-            calls += ours
-            fatal = ours and calls == call
-            if fatal and not after:
-                self.done.append(name)
-                raise Killed
-            found = original(this, *arguments, **options)
-            if fatal:
-                self.done.append(name)
-                raise Killed
-            return found
-
-        self._patch.setattr(owner, name, killing)
-
-
-@pytest.fixture
-def kills(monkeypatch: pytest.MonkeyPatch) -> Kills:
-    return Kills(monkeypatch)
 
 
 def done_tag(_session: str, _peer: Any, tag: str, *_: Any) -> bool:
@@ -90,26 +39,6 @@ POINTS: dict[str, tuple[Any, ...]] = {
     "when it had said bye to one": (Session, "_packed_bye", 2, {}),
     "when all were gone": (Session, "finish", 1, {"after": True}),
 }
-
-
-def finish(parties: Parties, job: Job, tries: list[Try], *, late: bool, most: int = 3) -> int:
-    """Try again whoever did not end well, as Airflow does. :returns: how many tries were needed"""
-    running = {one.party: one for one in tries}
-    needed = len(tries)
-    rounds = dict.fromkeys(running, 1)
-    while True:
-        for one in list(running.values()):
-            one.join(0.02)
-        if late and any(one.is_alive() for one in running.values()):
-            continue
-        failed = [one for one in running.values() if not one.is_alive() and one.error is not None]
-        if not failed and not any(one.is_alive() for one in running.values()):
-            return needed
-        for one in failed:
-            rounds[one.party] += 1
-            assert rounds[one.party] <= most, (one.party, one.error, parties.lines)
-            needed += 1
-            running[one.party] = Try(parties, job, one.party, one.job_id, one.wait)
 
 
 def check_stored(parties: Parties, job: Job) -> None:

@@ -207,15 +207,18 @@ def test_predictions_of_many_classes(spark_engine: SparkEngine, tmp_path: Path) 
     assert row["predict_detail"] == '{"0": 0.25, "1": 0.125, "2": 0.625}'
 
 
+SESSION = "abcdef0123456789abcdef0123456789"
+
+
 def test_checkpoint_gives_outputs_back(engine: Engine, spark_engine: SparkEngine, tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     rows = engine.rows(blocks(4, 3, 4), SCHEMA)
     store = CheckpointStore(storage, "jobs/j/guest-1/checkpoints/abc")
     assert store.labels() == []
-    store.of("lr_0", []).save(5, {"w": np.arange(3.0)})
-    assert store.labels() == ["lr_0@5"]
-    store.save("lr_0", Outputs({"data": rows}, Model({"k": 1}), {"auc": 0.5}), spark_engine)
-    assert store.labels() == ["lr_0", "lr_0@5"]  # a peer may not be as far
+    store.of("lr_0", [], SESSION).save(5, {"w": np.arange(3.0)})
+    assert store.labels() == ["lr_0@5#abcdef012345"]
+    store.save("lr_0", Outputs({"data": rows}, Model({"k": 1}), {"auc": 0.5}), spark_engine, SESSION)
+    assert store.labels() == ["lr_0#abcdef012345", "lr_0@5#abcdef012345"]  # a peer may not be as far
     outputs = store.load("lr_0", spark_engine)
     assert (outputs.model.meta, outputs.metrics) == ({"k": 1}, {"auc": 0.5})
     back = outputs.data["data"]
@@ -228,11 +231,11 @@ def test_checkpoint_gives_outputs_back(engine: Engine, spark_engine: SparkEngine
 
 def test_checkpoint_steps(tmp_path: Path) -> None:
     store = CheckpointStore(LocalStorage(tmp_path), "jobs/j/guest-1/checkpoints/abc")
-    fresh = store.of("lr_0", ["other_0@10"])
+    fresh = store.of("lr_0", ["other_0@10#abcdef012345"], SESSION)
     assert fresh.step is None
     for step in range(1, 18):
         fresh.save(step, {"w": np.full(2, float(step))}, {"loss": [0.5] * step})
-    assert store.labels() == ["lr_0@10", "lr_0@15"]
-    resumed = store.of("lr_0", ["lr_0@10"])
+    assert store.labels() == ["lr_0@10#abcdef012345", "lr_0@15#abcdef012345"]
+    resumed = store.of("lr_0", ["lr_0@10#abcdef012345"], SESSION)
     arrays, meta = resumed.load()
     assert (resumed.step, arrays["w"].tolist(), len(meta["loss"])) == (10, [10.0, 10.0], 10)
