@@ -74,7 +74,7 @@ def test_data_of_any_name_in_version_1() -> None:
     [
         ("processors_per_node", 4), ("task_nodes", 1), ("task_cores_per_node", 5), ("task_memory_per_node", 1024),
         ("align_task_input_data_partition", True), ("federated_comm", "PUSH"),
-        ("spark_submit_config", {"driver-memory": "1g", "num-executors": 10}),
+        ("spark_submit_config", {"driver-memory": "1g", "num-executors": 10}), ("task-cores", 3),
     ],
 )  # fmt: skip
 def test_job_parameters_of_older_versions_give_a_notice(name: str, value: object) -> None:

@@ -106,7 +106,6 @@ def test_something_else_is_no_job(value: object) -> None:
         ("job_parameters/role/host/1", {"task_core": 2}, "job_parameters.role.host.1.task_core", "task_cores"),
         ("job_parameters/role/host/1", {"spark_run": {"executor-memory": "much"}},
          "job_parameters.role.host.1.spark_run.executor-memory", "512m or 4g"),
-        ("job_parameters/role/host/1", {"task-cores": 3}, "job_parameters.role.host.1.task-cores", "task_cores"),
         ("component_parameters/role/host/dataio_0", {"with_label": False}, "component_parameters.role.host.dataio_0",
          "'dataio_0' is not the index of a host"),
         ("job_parameters/common/job_type", "predict", "job_parameters.common", "needs model_id"),

@@ -21,6 +21,7 @@ TASKS = {
     "fate_predict_on_new_table": 2,
     "fate_tuning": 8,
     "fate_params": 6,
+    "fate_test_suite": 15,
 }
 
 
