@@ -16,6 +16,7 @@ from airflow_provider_fate.job.parameters import (
     FeatureScaleParam,
     HeteroFastSecureBoostParam,
     HeteroFeatureBinningParam,
+    HeteroFeatureSelectionParam,
     HeteroLinRParam,
     HeteroLRParam,
     HeteroPoissonParam,
@@ -81,6 +82,7 @@ def _module(name, parameters, roles, predict=None, needs="", **more) -> None:  #
 
 
 _SUPERVISED = ("train_data", "validate_data", "test_data")
+_SELECTED_BY = ("HeteroFeatureBinning", "DataStatistics", "HeteroSecureBoost", "HeteroFastSecureBoost")
 # fmt: off
 _module("Reader", ReaderParam, "GH", inputs=())
 _module("DataIO", DataIOParam, "GH", fitted=True)
@@ -89,6 +91,7 @@ _module("FeatureScale", FeatureScaleParam, "GH", fitted=True)
 _module("DataStatistics", DataStatisticsParam, "GH", fitted=True)
 _module("Intersection", IntersectParam, "GH", needs="GH", idle_outputs=("cache", "model"))
 _module("HeteroFeatureBinning", HeteroFeatureBinningParam, "GH", fitted=True)
+_module("HeteroFeatureSelection", HeteroFeatureSelectionParam, "GH", fitted=True, isometric=_SELECTED_BY)
 _module("HeteroLR", HeteroLRParam, "GHA", "GH", needs="GHA", inputs=_SUPERVISED, fitted=True)
 _module("HeteroLinR", HeteroLinRParam, "GHA", "GH", needs="GHA", inputs=_SUPERVISED, fitted=True)
 _module(

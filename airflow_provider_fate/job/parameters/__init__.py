@@ -8,6 +8,7 @@ from airflow_provider_fate.job.parameters.data_statistics import DataStatisticsP
 from airflow_provider_fate.job.parameters.evaluation import EvaluationParam
 from airflow_provider_fate.job.parameters.feature_scale import FeatureScaleParam
 from airflow_provider_fate.job.parameters.hetero_feature_binning import HeteroFeatureBinningParam
+from airflow_provider_fate.job.parameters.hetero_feature_selection import HeteroFeatureSelectionParam
 from airflow_provider_fate.job.parameters.hetero_linr import HeteroLinRParam
 from airflow_provider_fate.job.parameters.hetero_lr import HeteroLRParam
 from airflow_provider_fate.job.parameters.hetero_poisson import HeteroPoissonParam
@@ -25,6 +26,7 @@ __all__ = [
     "FeatureScaleParam",
     "HeteroFastSecureBoostParam",
     "HeteroFeatureBinningParam",
+    "HeteroFeatureSelectionParam",
     "HeteroLRParam",
     "HeteroLinRParam",
     "HeteroPoissonParam",

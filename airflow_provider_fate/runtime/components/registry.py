@@ -15,6 +15,7 @@ COMPONENTS = {
     "Evaluation": ("evaluation", "Evaluation"),
     "FeatureScale": ("feature_scale", "FeatureScale"),
     "HeteroFeatureBinning": ("hetero_feature_binning", "HeteroFeatureBinning"),
+    "HeteroFeatureSelection": ("hetero_feature_selection", "HeteroFeatureSelection"),
     "HeteroLinR": ("hetero_linr", "HeteroLinR"),
     "HeteroFastSecureBoost": ("hetero_secureboost", "HeteroFastSecureBoost"),
     "HeteroPoisson": ("hetero_poisson", "HeteroPoisson"),

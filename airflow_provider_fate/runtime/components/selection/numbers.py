@@ -1,0 +1,126 @@
+"""Numbers of columns, from the models of other components."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_provider_fate.errors import ConfigError
+from airflow_provider_fate.job.parameters.data_statistics import DataStatisticsParam
+from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.components.base import Context
+from airflow_provider_fate.runtime.components.binning.woe import information_values
+from airflow_provider_fate.runtime.components.data_statistics import DataStatistics
+from airflow_provider_fate.runtime.data import Model, Rows
+
+BINNING, STATISTICS = "HeteroFeatureBinning", "DataStatistics"
+BOOSTING = {"hetero_sbt_filter": "HeteroSecureBoost", "hetero_fast_sbt_filter": "HeteroFastSecureBoost"}
+_MERGES = {"max": max, "min": min, "average": lambda values: sum(values) / len(values)}
+
+
+class Numbers:
+    """What other components know of a party's columns.
+
+    :param models: as they came in
+    """
+
+    def __init__(self, ctx: Context, models: dict[str, Model]) -> None:
+        self.ctx = ctx
+        self._models: dict[str, Model] = {}
+        for model in models.values():
+            module = str(model.meta.get("module"))
+            if module in self._models:
+                raise ConfigError(f"{ctx.name}.input.isometric_model", f"there are two models of {module}; keep one")
+            self._models[module] = model
+
+    def _meta(self, module: str, method: str) -> dict[str, Any]:
+        if module not in self._models:
+            raise ConfigError(
+                f"{self.ctx.name}.input.isometric_model",
+                f"has no model of {module}, which the filter {method} needs; name the output of such a component",
+            )
+        return self._models[module].meta
+
+    # -- information values --------------------------------------------------------------------------------------
+
+    def information_values(self, columns: Sequence[str], method: str, merge: str) -> list[float]:
+        """Of the guest's own columns; 0 for one that was not binned."""
+        return self._values(self._binning(method)["columns"], columns, merge)
+
+    def of_host(self, host: Party, places: Sequence[int | None], method: str, merge: str) -> list[float]:
+        """Of a host's columns, by their places; 0 for one that was not binned.
+
+        :raises ConfigError: the binning did not compute any
+        """
+        known = self._binning(method).get("hosts", {})
+        if str(host) not in known:
+            raise ConfigError(
+                f"{self.ctx.name}.filter_methods",
+                f"{method} looks at the columns of all parties, but the HeteroFeatureBinning that came in knows none "
+                f"of {host}; run it without local_only, or look at the guest's only (select_federated false, or "
+                "local_only true)",
+            )
+        return self._values(known[str(host)], [str(place) for place in places], merge)
+
+    def places(self, columns: Sequence[str], method: str) -> list[int | None]:
+        """By what a host's columns go at the guest: their places when they were binned, ``None`` where they were not
+        there."""
+        features = self._meta(BINNING, method)["features"]
+        at = {name: place for place, name in enumerate(features)}
+        return [at.get(column) for column in columns]
+
+    def _binning(self, method: str) -> dict[str, Any]:
+        meta = self._meta(BINNING, method)
+        if meta["classes"] is None:
+            raise ConfigError(
+                f"{self.ctx.name}.filter_methods",
+                f"{method} needs information values, which the HeteroFeatureBinning that came in left out; run it "
+                "with skip_static false",
+            )
+        return meta
+
+    @staticmethod
+    def _values(known: dict[str, Any], columns: Sequence[str], merge: str) -> list[float]:
+        found = []
+        for column in columns:
+            values = information_values(known[column]) if column in known else None
+            found.append(_MERGES[merge](values) if values else 0.0)
+        return found
+
+    # -- statistics ----------------------------------------------------------------------------------------------
+
+    def statistics(self, rows: Rows, columns: Sequence[str], metric: str, needed: Sequence[str]) -> list[float]:
+        """A statistic of the party's own columns, NaN where there is none.
+
+        They are computed of these rows where no model of DataStatistics came in.
+
+        :param needed: all that will be asked for
+        :raises ConfigError: the model that came in does not have it
+        """
+        if STATISTICS not in self._models:
+            component = DataStatistics(self.ctx, DataStatisticsParam(statistics=list(dict.fromkeys(needed))))
+            model = component.fit({"data": rows}, {}).model
+            assert model is not None
+            self._models[STATISTICS] = model
+        known = self._models[STATISTICS].meta["columns"]
+        found = []
+        for column in columns:
+            if metric not in known.get(column, {}):
+                what = f"statistic {metric}" if column in known else "numbers"
+                raise ConfigError(
+                    f"{self.ctx.name}.input.isometric_model",
+                    f"the DataStatistics that came in has no {what} of column {column}; let its statistics name "
+                    f"{metric}, and its column_indexes the column",
+                )
+            value = known[column][metric]
+            found.append(math.nan if value is None else float(value))
+        return found
+
+    # -- trees ---------------------------------------------------------------------------------------------------
+
+    def importance(self, columns: Sequence[str], method: str) -> list[float]:
+        """How often the trees split by each of the party's own columns."""
+        entries, me = self._meta(BOOSTING[method], method)["feature_importance"], str(self.ctx.party)
+        own = {one["feature"]: one["split"] for one in entries if one.get("party", me) == me}
+        return [float(own.get(column, 0)) for column in columns]
