@@ -13,21 +13,17 @@ import logging
 import os
 import secrets
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from airflow_provider_fate.hooks.spark_environment import environment, find_binary
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.operators._ship import application, code_zip
-from airflow_provider_fate.runtime.federation.messages import new_nonce
+from benchmarks.applications import submit
 
 JOBS = Path(__file__).parents[1] / "tests" / "data" / "jobs"
-JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # as the operator sets it for local masters
 
 
 def main(rounds: int) -> None:
@@ -66,22 +62,6 @@ def timed(root: Path, job: Job, partner: Party, run: Callable[[str], object]) ->
     if other.wait():
         raise SystemExit("the partner's spark-submit failed")
     return took
-
-
-def submit(root: Path, job: Job, job_id: str, party: Party) -> subprocess.Popen[bytes]:
-    """A bare spark-submit of one party's application."""
-    path = root / f"{job_id}-{party}.json"
-    content = {
-        "format": 1, "job_id": job_id, "nonce": new_nonce(), "job": job.to_dict(), "party": str(party),
-        "storage": {"url": (root / "storage").as_uri()},
-        "transport": {"kind": "directory", "path": str(root / "messages")}, "wait_seconds": 60,
-    }  # fmt: skip
-    path.write_text(json.dumps(content))
-    binary = find_binary("spark-submit")
-    env = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_SUBMIT_OPTS": JVM, "SPARK_LAUNCHER_OPTS": JVM}
-    env |= environment(binary, local=True, client=True, env=env)
-    command = [str(binary), "--master", "local[2]", "--py-files", code_zip(), application(), str(path)]
-    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def operate(conf: dict, dsl: dict, job_id: str, party: Party) -> None:
