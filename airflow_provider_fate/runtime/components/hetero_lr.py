@@ -32,11 +32,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from airflow_provider_fate.errors import DataError
-from airflow_provider_fate.runtime.components.linear.component import MOST_CLASSES, HeteroLinear, Targets
+from airflow_provider_fate.runtime.components.linear.component import HeteroLinear
 from airflow_provider_fate.runtime.components.linear.exchange import Extent
 from airflow_provider_fate.runtime.components.linear.links import Logistic
 from airflow_provider_fate.runtime.components.linear.predictions import logistic
+from airflow_provider_fate.runtime.components.linear.stored import Targets, class_targets
 from airflow_provider_fate.runtime.components.linear.validation import class_metrics
 from airflow_provider_fate.runtime.data import Rows
 
@@ -50,14 +50,7 @@ class HeteroLR(HeteroLinear):
 
     def targets(self, train: Rows, extent: Extent) -> Targets:
         """The labels, ascending; whole numbers as such."""
-        if not 2 <= len(extent.labels) <= MOST_CLASSES:
-            shown = ", ".join(f"{label:g}" for label in extent.labels[:5])
-            raise DataError(
-                f"{self.ctx.name}: the label column {train.schema.label_name!r} has {len(extent.labels)} distinct "
-                f"values ({shown}); expected from 2 to {MOST_CLASSES} classes"
-            )
-        classes = tuple(int(label) if label == int(label) else float(label) for label in extent.labels)
-        return Targets(list(classes[1:] if len(classes) == 2 else classes), classes)
+        return class_targets(self.ctx.name, train.schema.label_name, extent.labels)
 
     def share_bound(self, extent: Extent) -> int:
         return Logistic.share_bound

@@ -18,11 +18,11 @@ import numpy as np
 
 from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.runtime.components.base import Outputs
-from airflow_provider_fate.runtime.components.linear.component import Targets
 from airflow_provider_fate.runtime.components.linear.exchange import Exchange, Extent
 from airflow_provider_fate.runtime.components.linear.factor_exchange import GuestFactorExchange, HostFactorExchange
 from airflow_provider_fate.runtime.components.linear.predictions import exponential
 from airflow_provider_fate.runtime.components.linear.regression import HeteroRegression
+from airflow_provider_fate.runtime.components.linear.stored import Targets
 from airflow_provider_fate.runtime.data import Block, Model, Rows
 
 

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -33,15 +32,28 @@ import numpy as np
 
 from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.parameters.homo_lr import HomoLRParam
-from airflow_provider_fate.runtime.components.base import Outputs
+from airflow_provider_fate.runtime.components.base import Component, Outputs
 from airflow_provider_fate.runtime.components.cross_validation import cross_validate
-from airflow_provider_fate.runtime.components.hetero_lr import HeteroLR
 from airflow_provider_fate.runtime.components.homo.aggregation import Summand, arbiter_of
 from airflow_provider_fate.runtime.components.homo.training import HomoTraining, arbitrate
-from airflow_provider_fate.runtime.components.linear.component import FORMAT, MOST_CLASSES, _linear, _metrics
+from airflow_provider_fate.runtime.components.linear.batches import Batches
 from airflow_provider_fate.runtime.components.linear.exchange import Extent
 from airflow_provider_fate.runtime.components.linear.predictions import Linear, logistic
+from airflow_provider_fate.runtime.components.linear.stored import (
+    FORMAT,
+    MOST_CLASSES,
+    Classes,
+    class_targets,
+    continued,
+    history,
+    last_numbers,
+    loaded,
+    of_weights,
+    prediction_schema,
+    stored,
+)
 from airflow_provider_fate.runtime.components.linear.training import starting_weights
+from airflow_provider_fate.runtime.components.linear.validation import class_metrics
 from airflow_provider_fate.runtime.data import Block, Model, Rows, Schema
 from airflow_provider_fate.runtime.federation.checks import Array, Bytes, DictOf, Integer, ListOf, Text
 
@@ -57,10 +69,11 @@ PLAN = DictOf(
 )
 
 
-class HomoLR(HeteroLR):
-    """FATE's ``HomoLR``: labels, model and cross validation as HeteroLR's, another way to train and to score."""
+class HomoLR(Component):
+    """FATE's ``HomoLR``: binary, or one model a class against the rest."""
 
     module = "HomoLR"
+    keeps_outputs = True
     parameters: HomoLRParam
 
     def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
@@ -70,7 +83,8 @@ class HomoLR(HeteroLR):
         :param models: ``model`` to go on from an earlier one, at guest and hosts
         :raises DataError: a party has other features, or no label; a value is missing
         """
-        if self.parameters.cv_param.need_cv:
+        own = self.parameters
+        if own.cv_param.need_cv:
             return cross_validate(self, data)
         if self.ctx.party.role == "arbiter":
             return self._arbitrate()
@@ -80,37 +94,35 @@ class HomoLR(HeteroLR):
         for rows, name in ((train, "train_data"), (validate, "validate_data")):
             if rows is not None and rows.schema.label_name is None:
                 raise DataError(f"{self.ctx.name}: {name} of {self.ctx.party} has no label; name it in DataTransform")
-        batches = self._batches(train)
-        extent = Extent.of(self.ctx.name, train)
-        extent = replace(extent, labels=self._agreed(train.schema, extent.labels))
+        if not train.count:
+            raise DataError(f"{self.ctx.name}: there are no rows to train on at {self.ctx.party}")
+        batches = Batches(
+            train.counts, own.batch_size, shuffle=own.shuffle, strategy=own.batch_strategy, seed=self.ctx.seed
+        )
+        labels = self._agreed(train.schema, Extent.of(self.ctx.name, train).labels)
         if validate is not None:
             Extent.of(self.ctx.name, validate)
-        targets = self.targets(train, extent)
-        intercept = self.parameters.init_param.fit_intercept
-        starts = self._starts(train, len(targets.labels), intercept, models.get("model"))
+        targets = class_targets(self.ctx.name, train.schema.label_name, labels)
+        intercept = own.init_param.fit_intercept
+        starts = self._starts(train.schema, len(targets.labels), models.get("model"))
 
         checked = train if validate is None else validate
 
         def validation(number: int, weights: np.ndarray) -> dict[str, float]:
-            found = checked.map(_labels_and_sums, [_linear([weights], intercept)] * checked.partitions)
+            found = checked.map(_labels_and_sums, [of_weights([weights], intercept)] * checked.partitions)
             y, sums = (np.concatenate([part[at] for part in found]) for at in (0, 1))
-            return self.validated(y, sums[:, 0], targets.labels[number])
+            threshold = own.predict_param.threshold
+            ours = y == targets.labels[number]
+            return class_metrics(self.ctx.name, own.metrics, ours, logistic(sums[:, 0]), threshold)
 
-        training = HomoTraining(
-            self.ctx, self.parameters, Summand(self.ctx), train, batches, starts, targets.labels, validation
-        )
-        fitted = training.run()
-        linear = _linear([one.weights for one in fitted], intercept)
-        outputs = Outputs(model=self._model(train.schema, fitted, intercept, targets.classes))
+        summand = Summand(self.ctx)
+        fitted = HomoTraining(self.ctx, own, summand, train, batches, starts, targets.labels, validation).run()
+        linear = of_weights([one.weights for one in fitted], intercept)
+        outputs = Outputs(model=stored(self.module, train.schema, fitted, intercept, targets.classes))
         outputs.data["data"] = self._scored(train, linear, targets.classes)
         if validate is not None:
             outputs.data["validate"] = self._scored(validate, linear, targets.classes)
-        outputs.metrics = _metrics(fitted)
-        outputs.summary = {
-            "iterations": [one.iterations for one in fitted],
-            "converged": [one.converged for one in fitted],
-            "loss_history": [one.losses for one in fitted],
-        }
+        outputs.metrics, outputs.summary = last_numbers(fitted), history(fitted)
         return outputs
 
     def predict(self, data: dict[str, Rows], model: Model) -> Outputs:
@@ -123,7 +135,7 @@ class HomoLR(HeteroLR):
         rows = next((data[name] for name in ("data", "test_data", "train_data", "validate_data") if name in data), None)
         if rows is None:
             raise ConfigError(f"{self.ctx.name}.input.data", "there is no data to predict")
-        linear = self._linear_of(model, rows.schema)
+        linear = loaded(self.module, self.ctx.name, model, rows.schema)
         Extent.of(self.ctx.name, rows)
         return Outputs({"data": self._scored(rows, linear, tuple(model.meta["classes"]))})
 
@@ -150,12 +162,8 @@ class HomoLR(HeteroLR):
         fitted = arbitrate(self.ctx, self.parameters, models, length)
         return Outputs(
             model=Model({"format": FORMAT, "module": self.module, "iterations": [one.iterations for one in fitted]}),
-            metrics=_metrics(fitted),
-            summary={
-                "iterations": [one.iterations for one in fitted],
-                "converged": [one.converged for one in fitted],
-                "loss_history": [one.losses for one in fitted],
-            },
+            metrics=last_numbers(fitted),
+            summary=history(fitted),
         )
 
     # --- guest and hosts --------------------------------------------------------------------------------------------
@@ -174,20 +182,20 @@ class HomoLR(HeteroLR):
             )
         return plan["labels"]
 
-    def _starts(self, rows: Rows, models: int, intercept: bool, start: Model | None) -> list[np.ndarray]:
+    def _starts(self, schema: Schema, models: int, start: Model | None) -> list[np.ndarray]:
+        """Of each model; the same at every party."""
+        settings = self.parameters.init_param
         if start is not None:
-            return super()._starts(rows, models, intercept, start)
-        own = self.parameters.init_param.random_seed
-        seed = abs(self.ctx.seed if own is None else own)  # the same at every party
-        count = len(rows.schema.features)
-        return [starting_weights(self.parameters, count, intercept, [seed, number]) for number in range(models)]
+            linear = loaded(self.module, self.ctx.name, start, schema)
+            return continued(self.ctx.name, linear, models, settings.fit_intercept)
+        seed = abs(self.ctx.seed if settings.random_seed is None else settings.random_seed)
+        count = len(schema.features)
+        return [
+            starting_weights(self.parameters, count, settings.fit_intercept, [seed, number]) for number in range(models)
+        ]
 
-    def _scored(self, rows: Rows, linear: Linear, classes: tuple[int | float, ...]) -> Rows:
-        columns = tuple(str(label) for label in (classes[1:] if len(classes) == 2 else classes))
-        schema = Schema(
-            rows.schema.id_name, columns, rows.schema.label_name, "prediction", classes,
-            self.parameters.predict_param.threshold,
-        )  # fmt: skip
+    def _scored(self, rows: Rows, linear: Linear, classes: Classes) -> Rows:
+        schema = prediction_schema(rows.schema, classes, self.parameters.predict_param.threshold)
         return rows.transform(partial(_score, linear), schema)
 
 

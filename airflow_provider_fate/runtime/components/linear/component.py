@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,20 +25,23 @@ from airflow_provider_fate.runtime.components.linear.predictions import (
     scored,
     send_sums,
 )
-from airflow_provider_fate.runtime.components.linear.training import (
-    Fitted,
-    Training,
-    arbitrate,
-    own_seed,
-    starting_weights,
+from airflow_provider_fate.runtime.components.linear.stored import (
+    MOST_CLASSES,
+    Classes,
+    Targets,
+    continued,
+    history,
+    last_numbers,
+    loaded,
+    of_weights,
+    prediction_schema,
+    stored,
 )
+from airflow_provider_fate.runtime.components.linear.training import Training, arbitrate, own_seed, starting_weights
 from airflow_provider_fate.runtime.crypto.scheme import VectorScheme, generate, public_limits, scheme
 from airflow_provider_fate.runtime.data import Model, Rows, Schema
 from airflow_provider_fate.runtime.federation.checks import Bytes, DictOf, Integer, ListOf, Optional_
 
-FORMAT = 1
-#: more labels than this are no classes
-MOST_CLASSES = 1000
 MOST_PARTITIONS = 1_000_000
 MOST_ROWS = 1 << 40
 #: bits after the point where ``floating_point_precision`` is null: as many as there is room for
@@ -49,19 +50,6 @@ MOST_PRECISION = 52
 ROWS = DictOf({"counts": ListOf(Integer(0, MOST_ROWS), max_length=MOST_PARTITIONS), "ids": Bytes(length=32)})
 HOST_DATA = DictOf({"features": Integer(0, 1 << 30), "train": ROWS, "validate": Optional_(ROWS)})
 PLAN = DictOf({"models": Integer(1, MOST_CLASSES), "batches": Integer(1, MOST_ROWS)})
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What the guest trains for.
-
-    :param labels: of each model, the label that counts as 1 where all others count as -1; ``None`` takes labels as
-        they are
-    :param classes: the labels of a classifier, ascending; none for a regression
-    """
-
-    labels: list[float | None]
-    classes: tuple[int | float, ...] = ()
 
 
 class HeteroLinear(Component):
@@ -122,7 +110,7 @@ class HeteroLinear(Component):
         rows = next((data[name] for name in ("data", "test_data", "train_data", "validate_data") if name in data), None)
         if rows is None:
             raise ConfigError(f"{self.ctx.name}.input.data", "there is no data to predict")
-        linear = self._linear_of(model, rows.schema)
+        linear = loaded(self.module, self.ctx.name, model, rows.schema)
         extent = Extent.of(self.ctx.name, rows)
         federation = self.ctx.federation
         if self.ctx.party.role == "host":
@@ -176,22 +164,18 @@ class HeteroLinear(Component):
         def validation(tag: str, number: int, weights: np.ndarray) -> dict[str, float]:
             rows = train if validate is None else validate
             others = self.other_sums(f"{tag}/validation", rows, 1)
-            y, sums = labels_and_sums(rows, _linear([weights], intercept), others)
+            y, sums = labels_and_sums(rows, of_weights([weights], intercept), others)
             return self.validated(y, sums[:, 0], labels[number])
 
         with closing(exchange):
             fitted = Training(self.ctx, self.parameters, exchange, batches, starts, labels, validation).run()
-        linear = _linear([one.weights for one in fitted], intercept)
-        outputs = Outputs(model=self._model(train.schema, fitted, intercept, targets.classes))
+        linear = of_weights([one.weights for one in fitted], intercept)
+        outputs = Outputs(model=stored(self.module, train.schema, fitted, intercept, targets.classes))
         outputs.data["data"] = self._score("scores/train", train, linear, targets.classes)
         if validate is not None:
             outputs.data["validate"] = self._score("scores/validate", validate, linear, targets.classes)
-        outputs.metrics = _metrics(fitted)
-        outputs.summary = {
-            "iterations": [one.iterations for one in fitted],
-            "converged": [one.converged for one in fitted],
-            "loss_history": [one.losses for one in fitted],
-        }
+        outputs.metrics = last_numbers(fitted)
+        outputs.summary = history(fitted)
         return outputs
 
     def _same_rows(self, host: Party, said: dict[str, Any], rows: Rows, extent: Extent, name: str) -> None:
@@ -234,18 +218,18 @@ class HeteroLinear(Component):
 
         def validation(tag: str, number: int, weights: np.ndarray) -> dict[str, float]:
             rows = train if validate is None else validate
-            send_sums(self.ctx, f"{tag}/validation", rows, _linear([weights], False))
+            send_sums(self.ctx, f"{tag}/validation", rows, of_weights([weights], False))
             return {}
 
         labels = [None] * plan["models"]
         with closing(exchange):
             fitted = Training(self.ctx, self.parameters, exchange, batches, starts, labels, validation).run()
-        linear = _linear([one.weights for one in fitted], False)
+        linear = of_weights([one.weights for one in fitted], False)
         send_sums(self.ctx, "scores/train", train, linear)
         if validate is not None:
             send_sums(self.ctx, "scores/validate", validate, linear)
         return Outputs(
-            model=self._model(train.schema, fitted, False, ()),
+            model=stored(self.module, train.schema, fitted, False, ()),
             summary={
                 "iterations": [one.iterations for one in fitted],
                 "converged": [one.converged for one in fitted],
@@ -301,95 +285,18 @@ class HeteroLinear(Component):
                 starting_weights(self.parameters, features, intercept, own_seed(self.ctx, self.parameters, number))
                 for number in range(models)
             ]
-        linear = self._linear_of(start, rows.schema)
-        if linear.columns is not None or linear.weights.shape[1] != models:
-            raise DataError(
-                f"{self.ctx.name}: the model to go on from has other features, or another number of classes"
-            )
-        full = np.vstack([linear.weights, linear.intercepts[None, :]]) if intercept else linear.weights
-        return [full[:, number].copy() for number in range(models)]
+        before = loaded(self.module, self.ctx.name, start, rows.schema)
+        return continued(self.ctx.name, before, models, intercept)
 
-    def _score(self, tag: str, rows: Rows, linear: Linear, classes: tuple[int | float, ...]) -> Rows:
+    def _score(self, tag: str, rows: Rows, linear: Linear, classes: Classes) -> Rows:
         """Predictions, at the guest."""
         models = linear.weights.shape[1]
         if classes:
-            columns = tuple(str(label) for label in (classes[1:] if models == 1 else classes))
-            threshold = self.parameters.predict_param.threshold
-            schema = Schema(
-                rows.schema.id_name, columns, rows.schema.label_name, "prediction", classes, threshold
-            )
+            schema = prediction_schema(rows.schema, classes, self.parameters.predict_param.threshold)
         else:
             schema = Schema(rows.schema.id_name, ("label",), rows.schema.label_name, "prediction")
         return scored(rows, linear, self.other_sums(tag, rows, models), schema, self.response)
 
-    def _model(
-        self, schema: Schema, fitted: list[Fitted], intercept: bool, classes: tuple[int | float, ...]
-    ) -> Model:
-        """One model's numbers at the top, or those of each class under ``models``."""
-        meta: dict[str, Any] = {"format": FORMAT, "module": self.module, "features": list(schema.features)}
-        if classes:
-            meta["classes"] = list(classes)
-        described = [_described(one, schema.features, intercept) for one in fitted]
-        if len(described) == 1:
-            return Model({**meta, **described[0]})
-        if classes:
-            described = [{"class": label, **one} for label, one in zip(classes, described, strict=True)]
-        return Model({**meta, "models": described})
-
-    def _linear_of(self, model: Model, schema: Schema) -> Linear:
-        """The weights of a stored model, for rows of ``schema``. :raises DataError: they do not fit together."""
-        meta = model.meta
-        if meta.get("module") != self.module or meta.get("format") != FORMAT:
-            raise DataError(
-                f"{self.ctx.name}: expected a model of {self.module} in format {FORMAT}, "
-                f"found {meta.get('module')!r} in format {meta.get('format')!r}"
-            )
-        missing = [feature for feature in meta["features"] if feature not in schema.features]
-        if missing:
-            raise DataError(
-                f"{self.ctx.name}: the data lacks {len(missing)} of the model's features: {', '.join(missing[:5])}; "
-                f"it has {', '.join(schema.features[:10])}"
-            )
-        models = meta.get("models", [meta])
-        weights = np.array([[one["weights"][feature] for one in models] for feature in meta["features"]])
-        places = {feature: place for place, feature in enumerate(schema.features)}
-        columns = np.array([places[feature] for feature in meta["features"]], np.int64)
-        plain = len(columns) == len(schema.features) and (columns == np.arange(len(columns))).all()
-        intercepts = np.array([one["intercept"] or 0.0 for one in models])
-        return Linear(weights.reshape(len(columns), len(models)), intercepts, None if plain else columns)
-
-
-def _described(fitted: Fitted, features: Sequence[str], intercept: bool) -> dict[str, Any]:
-    return {
-        "weights": dict(zip(features, fitted.weights[: len(features)].tolist(), strict=True)),
-        "intercept": float(fitted.weights[-1]) if intercept else None,
-        "iterations": fitted.iterations,
-        "is_converged": fitted.converged,
-        "loss_history": fitted.losses,
-        "validation": [{"iteration": iteration, **values} for iteration, values in fitted.metrics],
-        "best_iteration": fitted.best_iteration,
-    }
-
-
-def _metrics(fitted: list[Fitted]) -> dict[str, Any]:
-    """Numbers of the last iteration of each model."""
-    found: dict[str, Any] = {}
-    for number, one in enumerate(fitted):
-        suffix = f".{number}" if len(fitted) > 1 else ""
-        found[f"iterations{suffix}"] = one.iterations
-        if one.losses:
-            found[f"loss{suffix}"] = one.losses[-1]
-        if one.metrics:
-            found |= {f"validation_{name}{suffix}": value for name, value in one.metrics[-1][1].items()}
-    return found
-
 
 def _rows_value(rows: Rows, extent: Extent) -> dict[str, Any]:
     return {"counts": list(rows.counts), "ids": extent.ids}
-
-
-def _linear(weights: list[np.ndarray], intercept: bool) -> Linear:
-    columns = np.column_stack(weights)
-    if intercept:
-        return Linear(columns[:-1], columns[-1])
-    return Linear(columns, np.zeros(columns.shape[1]))
