@@ -76,7 +76,8 @@ def main(arguments: list[str]) -> int:
             spark.await_started(float(application["wait_seconds"]))
             pipeline.run(session)
         progress.write_status(state="success", component=None)
-        spark.stop()
+        with contextlib.suppress(Exception):  # nothing that Spark says now takes the results away
+            spark.stop()
         return 0
     except BaseException as error:  # noqa: BLE001 - whatever it is, the peers and the user are told
         message = str(error) if isinstance(error, FateError) else f"{type(error).__name__}: {error}"

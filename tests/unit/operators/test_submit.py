@@ -245,6 +245,27 @@ def test_predictions_refused(prepared, model, arguments, words):
         FatePredictOperator(task_id="p", **arguments).execute({})
 
 
+# -- the end
+
+
+def test_what_is_kept_for_a_next_try_goes_when_all_is_done(connections, monkeypatch):
+    """Not before: the next try of a task that fails in its last steps has no peers any more."""
+    end = connections / "storage" / "jobs" / "j" / "guest-9999" / "end" / "end.json"
+    end.parent.mkdir(parents=True)
+    end.write_text("{}")
+    task = FateTrainOperator(task_id="lr", job=JOB, role="guest", party_id=9999, job_id="j")
+    task._party = Party("guest", "9999")
+    monkeypatch.setattr(task, "_prepare", lambda context: None)
+    monkeypatch.setattr(task, "_run", lambda context: {"model_id": "m", "model_version": "j"})
+    monkeypatch.setattr(FateTrainOperator, "finish", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        task.execute({})
+    assert end.exists()
+    monkeypatch.setattr(FateTrainOperator, "finish", lambda self, context, result: result)
+    assert task.execute({})["model_version"] == "j"
+    assert not end.parent.exists()
+
+
 # -- the rest
 
 
