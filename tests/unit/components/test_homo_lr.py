@@ -25,6 +25,7 @@ from airflow_provider_fate.runtime.components.linear.optimizer import Optimizer
 from airflow_provider_fate.runtime.data import Model, even_counts
 from tests.unit.components.lr_parties import ARBITER, GUEST, HOST, HOST2, MemoryCheckpoint, Run, rows
 from tests.unit.components.running import component
+from tests.unit.components.test_hetero_lr_refusals import shipped
 
 DATA = Path(__file__).parents[2] / "data"
 CLOSE = {"rtol": 0, "atol": 1e-9}
@@ -155,6 +156,17 @@ def test_the_partitions_make_no_difference_beyond_rounding() -> None:
     one, other = (run(own, parts, partitions) for partitions in (1, 4))
     np.testing.assert_allclose(weights(one), weights(other), **CLOSE)
     assert weights(run(own, parts, 1)).tolist() == weights(one).tolist()
+
+
+def test_work_on_executors_gives_the_same() -> None:
+    parts = {GUEST: made(120, classes=3, seed=1), HOST: made(90, classes=3, seed=2)}
+    own = settings(batch_size=40, validation_freqs=1)
+    here = run(own, parts)
+    there = Run(own, {party: {"train_data": shipped(rows(*part))} for party, part in parts.items()}, kind=HomoLR).fit()
+    for number in range(3):
+        assert weights(there, number=number).tolist() == weights(here, number=number).tolist()
+    scores = [found.fitted[HOST].data["data"].blocks()[0].x.tolist() for found in (here, there)]
+    assert scores[0] == scores[1]
 
 
 def test_random_starts_are_the_same_at_every_party() -> None:

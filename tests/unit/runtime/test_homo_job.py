@@ -7,9 +7,10 @@ import pytest
 
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.components.homo import training
 from airflow_provider_fate.runtime.storage.models import ModelStore
 from airflow_provider_fate.runtime.storage.tables import TableStore
-from tests.unit.runtime.whole_jobs import DATA, GUEST, HOST, Parties, upload
+from tests.unit.runtime.whole_jobs import ARBITER, DATA, GUEST, HOST, Kills, Parties, finish, upload
 
 HOST2 = Party("host", "10001")
 PARTS = {GUEST: "guest", HOST: "host", HOST2: "host"}
@@ -121,13 +122,21 @@ def test_train_evaluate_and_predict_at_each_party(homo: Parties, parts: tuple[Pa
         assert np.mean([row["label"] == row["predict_result"] for row in rows]) > 0.9
 
 
-def test_same_job_same_model(homo: Parties) -> None:
-    job = homo_job(GUEST, HOST, max_iter=12, tol=0)
+def weights(homo: Parties, party: Party, job: Job, version: str) -> dict[str, float]:
+    return ModelStore(homo.storage(party), party).load(job.model_id, version)["homo_lr_0"].meta["weights"]
+
+
+@pytest.mark.parametrize("party", [GUEST, HOST, ARBITER])
+def test_a_party_that_is_killed_and_comes_back(homo: Parties, kills: Kills, party: Party) -> None:
+    job = homo_job(GUEST, HOST, max_iter=12, tol=0, validation_freqs=None)
     homo.run(job, "whole")
-    homo.run(job, "again")
-    weights = [
-        ModelStore(homo.storage(GUEST), GUEST).load(job.model_id, version)["homo_lr_0"].meta["weights"]
-        for version in ("whole", "again")
-    ]
-    # masks are new each time, and cancel exactly
-    assert weights[0] == weights[1]
+    # in the eighth average: all go on after the fifth, and agree on masks anew
+    if party == ARBITER:
+        kills.at(party, training, "add_up", 16)
+    else:
+        kills.at(party, training.Summand, "sum", 16)
+    finish(homo, job, homo.start(job, "killed"), late=False)
+    assert len(kills.done) == 1
+    assert any("going on after iteration 5" in line for line in homo.lines[GUEST])
+    for one in (GUEST, HOST):
+        assert weights(homo, one, job, "killed") == weights(homo, one, job, "whole")
