@@ -148,8 +148,8 @@ class Session(Exchange):
             header.chunks = -(-size // room)
             if header.chunks > self.limits.chunks:
                 raise ValueError(f"{tag}: {size} bytes make {header.chunks} messages, at most {self.limits.chunks}")
-            pieces = _pieces(buffers, -(-size // header.chunks))
-            for header.chunk, piece in enumerate(pieces):
+            cut = wire.pieces(buffers, -(-size // header.chunks))
+            for header.chunk, piece in enumerate(cut):
                 if header.chunk:
                     self._current(session)
                 self.transport.send(peer.party, pack(header, piece))
@@ -371,23 +371,6 @@ class Session(Exchange):
             if not peer.left and not (left and peer.bye):
                 self.transport.send(peer.party, self._packed_bye(name, self.id, sent=peer.sent, left=left))
         self.transport.flush(max(_GOODBYE, self.wait_seconds))
-
-
-def _pieces(buffers: list[wire.Buffer], length: int) -> Iterable[list[memoryview]]:
-    """Cut the concatenation of buffers into pieces of ``length`` bytes, the last may be shorter; nothing is copied."""
-    piece: list[memoryview] = []
-    room = length
-    for buffer in buffers:
-        view = memoryview(buffer)
-        while len(view):
-            part, view = view[:room], view[room:]
-            piece.append(part)
-            room -= len(part)
-            if not room:
-                yield piece
-                piece, room = [], length
-    if piece:
-        yield piece
 
 
 class _SessionFederation(Federation):

@@ -14,7 +14,7 @@ What is decoded is hostile: every length is checked against what is there before
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -76,6 +76,23 @@ def encode(value: Any) -> list[Buffer]:
 def size(buffers: Sequence[Buffer]) -> int:
     """The number of bytes in all the buffers together."""
     return sum(len(buffer) for buffer in buffers)
+
+
+def pieces(buffers: list[Buffer], length: int) -> Iterable[list[memoryview]]:
+    """Cut the concatenation of buffers into pieces of ``length`` bytes, the last may be shorter; nothing is copied."""
+    piece: list[memoryview] = []
+    room = length
+    for buffer in buffers:
+        view = memoryview(buffer)
+        while len(view):
+            part, view = view[:room], view[room:]
+            piece.append(part)
+            room -= len(part)
+            if not room:
+                yield piece
+                piece, room = [], length
+    if piece:
+        yield piece
 
 
 def decode(data: Buffer | np.ndarray) -> Any:
