@@ -11,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from airflow_provider_fate.errors import PeerFailed, PeerRestarted, TransportError
+from airflow_provider_fate.errors import PeerFailed, PeerFinished, PeerRestarted, TransportError
 from airflow_provider_fate.runtime.federation.abort import tell_peers
 from airflow_provider_fate.runtime.federation.checks import Array
 from airflow_provider_fate.runtime.federation.config import transport_from_config
@@ -213,6 +213,31 @@ def test_a_peer_that_is_killed_and_comes_back(rabbitmq_node, vhost):
     assert together(go_on, again.session.meet) == [[], []]
     exchange(guest, again)
     finish(guest, again)
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["the peer waits", "the peer has left"])
+def test_a_peer_that_is_killed_after_all_had_come_to_the_end(rabbitmq_node, vhost, gone):
+    """What it has to know waits in its queue, also when nobody is there any more."""
+    guest, host = players(config(rabbitmq_node, vhost), parties=(GUEST, HOST))
+    meet(guest, host)
+    assert together(guest.session.agree, host.session.agree) == [None, None]
+    ended = host.session.id
+    host.session._stopped = True  # it dies without a word
+    host.session.transport.close(remove=False)
+    (_, again) = players(config(rabbitmq_node, vhost), parties=(GUEST, HOST))
+
+    def come_back():
+        with pytest.raises(PeerFinished, match="guest-9999"):
+            again.session.meet(ended=ended)
+        again.session.leave(ended)
+
+    if gone:
+        guest.session.finish(wait=0.5)
+        come_back()
+    else:
+        assert together(guest.session.finish, come_back) == [None, None]
+    left = [] if not gone else [queue_name(JOB, HOST, GUEST)]  # it expires
+    until(lambda: queues(rabbitmq_node, vhost) == left, 10)
 
 
 def test_queues_that_somebody_deletes_come_back(rabbitmq_node, vhost):
