@@ -22,6 +22,7 @@ fails. One modulus switch, which needs no secret, makes the result smaller.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import struct
@@ -245,11 +246,30 @@ class Bfv(VectorScheme):
             raise CryptoError(f"a BFV public key has at most {MAX_PUBLIC} bytes, got {len(public)}")
         self.public = public
         self._encryptor = seal.Encryptor(_seal().context, _load(seal.PublicKey(), public))
+        #: encryptions of zero that nobody has used, and the process that made them: no other may use them
+        self._zeros: list[Any] = []
+        self._maker = os.getpid()
 
     def _fresh(self, plaintext: Any) -> Any:
+        """A fresh encryption of a plaintext: one of zero, and the plaintext added, as SEAL's ``encrypt`` does it."""
+        if self._zeros and self._maker == os.getpid():
+            with contextlib.suppress(IndexError):  # another thread took the last one
+                ciphertext = self._zeros.pop()
+                _seal().evaluator.add_plain_inplace(ciphertext, plaintext)
+                return ciphertext
         ciphertext = seal.Ciphertext()
         self._encryptor.encrypt(plaintext, ciphertext)
         return ciphertext
+
+    def prepare(self, counts: Sequence[int]) -> None:
+        if self._maker != os.getpid():
+            self._zeros, self._maker = [], os.getpid()
+        wanted = sum(-(-rows // N) for rows in counts)
+        del self._zeros[wanted:]
+        while len(self._zeros) < wanted:
+            ciphertext = seal.Ciphertext()
+            self._encryptor.encrypt_zero(ciphertext)
+            self._zeros.append(ciphertext)
 
     def combine(self, vectors: Sequence[_Vector], values: np.ndarray) -> _Vector:
         evaluator = _seal().evaluator

@@ -76,6 +76,12 @@ class VectorScheme(ABC):
         :raises CryptoError: a vector is not of as many rows as ``values``, or its body is none
         """
 
+    def prepare(self, counts: Sequence[int]) -> None:  # noqa: B027
+        """Make in advance what :meth:`combine` needs that does not depend on values, in time that is left.
+
+        :param counts: the rows of each vector that will be asked for; none to free what was made before
+        """
+
     @abstractmethod
     def read(self, body: bytes) -> Any:
         """An encrypted vector of its body, which is checked where the vector is first used; picklable."""

@@ -121,6 +121,31 @@ def test_combining_adds_and_takes_fresh_randomness(method: str) -> None:
     assert numbers == [int(column[:, 0] @ (a + b + c))]
 
 
+def test_what_is_made_in_advance_is_used_once_and_by_its_maker() -> None:
+    cipher, slots = bfv.Bfv(key("BFV").public.public), Slots(1, 20)
+    vector, column = part(20, 1, 10)
+    cipher.prepare([20, bfv.N + 1])
+    assert len(cipher._zeros) == 3
+    kept = [bfv._save(zero) for zero in cipher._zeros]
+    assert len(set(kept)) == 3
+    blinds = cipher.blinds(1)
+    vectors = [cipher.encrypt(vector) for _ in range(3)]  # the last one when nothing is left
+    assert not cipher._zeros and len({cipher.write(one) for one in vectors}) == 3
+    partials = [cipher.products(one, cipher.encode(column, slots), slots)[0] for one in vectors]
+    done = [cipher.finish(partials, blinds[0])]
+    numbers = cipher.unmask(key("BFV").decrypt(done, slots), cipher.masks(blinds, slots))
+    assert numbers == [3 * int(column[:, 0] @ vector)]
+    cipher.prepare([20])
+    cipher._maker += 1  # as in a process that was forked from the maker
+    before = cipher._zeros
+    cipher.encrypt(vector)
+    assert len(before) == 1
+    cipher.prepare([20])
+    assert cipher._zeros is not before and len(cipher._zeros) == 1
+    cipher.prepare([])
+    assert not cipher._zeros
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_decrypted_is_masked(method: str) -> None:
     cipher, slots = public(method), Slots(1, 20)

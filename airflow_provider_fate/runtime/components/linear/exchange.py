@@ -99,6 +99,7 @@ class Exchange:
     def close(self) -> None:
         """Free what this process keeps, and what executors do."""
         tasks.forget(self._token)
+        self.cipher.prepare([])
         self._key.close()
 
     def gradient(
@@ -172,6 +173,11 @@ class Exchange:
         counts = even_counts(count, engine.parallelism)
         return [blind for made in engine.run(partial(tasks.blinds, self._key), counts) for blind in made]
 
+    def _prepare(self, batch: Batch) -> None:
+        """While others compute: what the next batch, which is about as long, needs to encrypt its shares here."""
+        if not self.rows.distributed:
+            self.cipher.prepare(batch.counts)
+
     def _slots(self, batch: Batch, *, loss: bool = False) -> Slots:
         return Slots(len(self._largest) + loss, max(batch.counts, default=1))
 
@@ -192,7 +198,9 @@ class Exchange:
         fraction, bits = self._fraction(batch), self._column_bits(batch)
         if loss_part is not None:
             bits = np.append(bits, self._loss_bits(batch, fraction))
-        return self._decrypted(tag, slots, partials, blinds, bits + fraction, loss_part or 0)
+        # hosts have prepared the next batch while the guest computed the residuals
+        ahead = batch if self.ctx.party.role == "guest" else None
+        return self._decrypted(tag, slots, partials, blinds, bits + fraction, loss_part or 0, ahead)
 
     def _decrypted(
         self,
@@ -202,15 +210,19 @@ class Exchange:
         blinds: Sequence[Any],
         bits: np.ndarray,
         last_part: int = 0,
+        ahead: Batch | None = None,
     ) -> list[float]:
         """The sums of partial results, through the arbiter.
 
         :param bits: scale of each
         :param last_part: what is added to the last
+        :param ahead: to be prepared while the arbiter decrypts (see :meth:`_prepare`)
         """
         parts = self._finished(list(zip(*partials, strict=True)), blinds)
         federation, arbiter = self.ctx.federation, _arbiter(self.ctx)
         federation.send(arbiter, f"{tag}/products", {"columns": slots.columns, "stride": slots.stride, "parts": parts})
+        if ahead is not None:
+            self._prepare(ahead)
         masks = self.cipher.masks(blinds, slots)
         if last_part:
             masks[-1] -= last_part
@@ -303,6 +315,7 @@ class HostExchange(Exchange):
         # while the guest computes
         slots = self._slots(batch)
         blinds = self._blinds(slots)
+        self._prepare(batch)
         check = self.cipher.check_vectors(batch.counts)
         residuals = map(self.cipher.read, federation.receive(federation.guest, f"{tag}/residuals", check))
         products = self._products_arguments(batch, portions, slots, self._column_bits(batch))
