@@ -19,29 +19,34 @@ _NONE = "\x01"
 #: lines that are looked at to see what a file holds
 LOOKED_AT = 100
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*\Z", re.ASCII)
-_VALUED = re.compile(r"[^:]+:\s*[-+]?[\d.]")
+#: what parts tags, or a tag and its value; no name of a column, and no number, has it
+_PARTED = re.compile(r"[:;|]")
 
 
 def holds_lines(files: Files, delimiter: str, head: bool) -> bool:
     """Whether text is lines of tags or svmlight rather than columns of numbers, as far as its beginning shows.
 
-    Without a header: fields beside the id that are no numbers, or lines of different lengths. With one: a header
-    whose fields are ``name:number`` all, since that is no header.
+    Without a header: fields beside the id that are no numbers, or lines of different lengths. FATE's suites say of
+    some of these files that they have a header. Then the lines below the first one show it: in most of them
+    all fields are of the kind ``a;b`` or ``a:1``.
     """
     with files.text(files.paths[0]) as stream:
         lines = [line.strip("\r\n").split(delimiter) for line, _ in zip(stream, range(LOOKED_AT), strict=False)]
     lines = [line for line in lines if line != [""]]
     if head:
-        return bool(lines) and _is_data(lines[0])
+        body = lines[1:] or lines
+        return 2 * sum(map(_is_parted, body)) > len(body)
     return len({len(line) for line in lines}) > 1 or any(
         field not in MISSING and not _NUMBER.match(field) for line in lines for field in line[1:]
     )
 
 
-def _is_data(fields: list[str]) -> bool:
-    found = [field for field in re.split("[,; \t]", " ".join(fields[1:])) if field]
-    # svmlight's first field may be a label
-    return bool(found[1:] or found) and all(_VALUED.match(field) for field in found[1:] or found)
+def _is_parted(fields: list[str]) -> bool:
+    """Whether all fields of a line, but the id and a label, hold several things."""
+    rest = [field for field in fields[1:] if field.strip()]
+    if len(rest) > 1 and _NUMBER.match(rest[0]):
+        rest = rest[1:]
+    return bool(rest) and all(map(_PARTED.search, rest))
 
 
 class LineSource(Source):
@@ -49,7 +54,7 @@ class LineSource(Source):
 
     :param files: what to read
     :param delimiter: what follows the id
-    :param head: whether the first line of each file is a header; it is taken for a row where its fields have values
+    :param head: whether the first line of each file is a header; it is taken for a row where it looks like one
     """
 
     def __init__(self, files: Files, *, delimiter: str | None = None, head: bool = False) -> None:
@@ -108,7 +113,7 @@ class LineSource(Source):
             return 0
         with self._files.text(path) as stream:
             first = stream.readline().strip("\r\n")
-        return 0 if _is_data(first.split(self._delimiter)) else 1
+        return 0 if _is_parted(first.split(self._delimiter)) else 1
 
     def _rows(self, path: str) -> Iterator[tuple[int, str]]:
         """Line number and text of every row of a file; empty lines are passed over."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_fate.operators.sources import file_source
 from airflow_provider_fate.runtime.rows_io import read_rows
@@ -54,10 +55,15 @@ def test_columns_of_numbers_stay_columns(tables_here, write):  # noqa: F811
 
 def test_a_first_line_with_values_is_no_header(tables_here, write):  # noqa: F811
     # FATE 1.11's test suites upload these files with head 1, which costs them their first row
-    for number, content in enumerate((TAG_VALUE, SVMLIGHT)):
+    for number, content in enumerate((TAG_VALUE, SVMLIGHT, "0,a;b\n1,c;d\n2,e\n3,f;g\n")):
         conf = {"file": write(content), "head": 1, "namespace": "bank", "table_name": f"rows{number}"}
         assert upload(upload_conf=conf, name=None)["count"] == content.count("\n")
-    assert upload(source=write("id,tags\na,t;u\n"), input_format="tag", name="headed")["count"] == 1
+    conf = {"file": write("id,tags\na,t;u\n"), "head": 1, "namespace": "bank", "table_name": "headed"}
+    assert upload(upload_conf=conf, name=None)["count"] == 1
+    # a column of text among numbers is an error with its place
+    conf = {"file": write("id,x,at\na,1,12:30\n"), "head": 1, "namespace": "bank", "table_name": "text"}
+    with pytest.raises(AirflowFailException, match="line 2, column 'at': '12:30' is not a number"):
+        upload(upload_conf=conf, name=None)
 
 
 def test_the_conf_s_meta_says_it(tables_here, write):  # noqa: F811
