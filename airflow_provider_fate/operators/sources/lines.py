@@ -35,7 +35,9 @@ def holds_lines(files: Files, delimiter: str, head: bool) -> bool:
     lines = [line for line in lines if line != [""]]
     if head:
         body = lines[1:] or lines
-        return 2 * sum(map(_is_parted, body)) > len(body)
+        # more than one name beside the id are names of columns
+        named = bool(lines) and len(lines[0]) > 2 and not _is_parted(lines[0])
+        return not named and 2 * sum(map(_is_parted, body)) > len(body)
     return len({len(line) for line in lines}) > 1 or any(
         field not in MISSING and not _NUMBER.match(field) for line in lines for field in line[1:]
     )
