@@ -66,7 +66,7 @@ class DecisionTreeParam(Parameters):
         default=[0.1, 0],
         min_length=1,
         max_length=2,
-        description="The l2 and l1 regularisation of the leaves: [l2, l1], or {\"l1\": ..., \"l2\": ...}.",
+        description='The l2 and l1 regularisation of the leaves: [l2, l1], or {"l1": ..., "l2": ...}.',
     )
     max_depth: Annotated[Int, Field(ge=1, le=MOST_DEPTH)] = Field(default=3, description="Levels of splits at most.")
     min_sample_split: Annotated[Int, Field(ge=0)] = Field(default=2, description="Rows that a node needs to be split.")

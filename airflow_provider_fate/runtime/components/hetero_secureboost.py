@@ -224,9 +224,7 @@ class HeteroSecureBoost(Component):
         said = self.ctx.federation.receive(host, "data", HOST_DATA)
         same_rows(name, host, said["train"], train, measured, "train_data")
         if (said["validate"] is None) != (validate is None):
-            raise ConfigError(
-                f"{name}.input.data.validate_data", f"the guest or {host} has one and the other has none"
-            )
+            raise ConfigError(f"{name}.input.data.validate_data", f"the guest or {host} has one and the other has none")
         if validate is not None and checked is not None:
             same_rows(name, host, said["validate"], validate, checked, "validate_data")
         if said["rounds"] != len(model.boosted.rounds):

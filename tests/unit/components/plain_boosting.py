@@ -175,9 +175,7 @@ def boost(
         g, h = derivatives(scores)
         sampled, factor = (None, np.ones(len(x))) if sample is None else sample(g, round_)
         for class_ in range(scores.shape[1]):
-            tree = grow(
-                x, g[:, class_] * factor, h[:, class_] * factor, settings, columns(round_, class_), sampled
-            )
+            tree = grow(x, g[:, class_] * factor, h[:, class_] * factor, settings, columns(round_, class_), sampled)
             scores[:, class_] += learning_rate * tree.weights
             trees.append(tree)
     return trees, scores

@@ -163,9 +163,7 @@ def small(seed: int = 3, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def parted(
-    x: np.ndarray, y: np.ndarray | None, partitions: int = 1, hosts: int = 1
-) -> dict[Any, dict[str, Any]]:
+def parted(x: np.ndarray, y: np.ndarray | None, partitions: int = 1, hosts: int = 1) -> dict[Any, dict[str, Any]]:
     """Three columns at the guest, and the others at one host or two."""
     data = {GUEST: {"train_data": rows(x[:, :3], y, partitions)}}
     if hosts == 1:

@@ -25,6 +25,7 @@ from airflow_provider_fate.runtime.rows_io import read_rows
 from airflow_provider_fate.runtime.spark_engine import SparkEngine
 from airflow_provider_fate.runtime.storage.local import LocalStorage
 from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
+from tests.unit.components import boost_parties
 from tests.unit.components.running import GUEST, HOST, component, ids_of, run_component, table
 
 
@@ -36,7 +37,7 @@ def spark() -> Iterator[Engine]:
     session = (
         SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
-        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
         .getOrCreate()
     )
     yield SparkEngine(lambda: session)
@@ -113,3 +114,28 @@ def test_secure_add(spark) -> None:
     parameters = SecureAddExampleParam(partition=4, data_num=1000)
     ran = run_component(SecureAddExample, parameters, {GUEST: {}, HOST: {}}, engine=spark)
     assert ran[GUEST].outputs.verdict == "success to calculate secure_sum, it is 2000.0"
+
+
+def test_trees(spark) -> None:
+    """More rows than a portion of ciphertexts holds, and blocks that are larger than arguments that travel with a
+    function."""
+    random = np.random.default_rng(6)
+    x = random.normal(size=(20_000, 3))
+    x[random.random(x.shape) < 0.1] = np.nan
+    y = (np.nan_to_num(x[:, 0]) + np.nan_to_num(x[:, 2]) + random.normal(size=len(x)) > 0).astype(float)
+    ids = [f"u{i}" for i in range(len(x))]
+    sampling = {"run_goss": True, "top_rate": 0.5, "other_rate": 0.4}
+    settings = boost_parties.parameters(
+        num_trees=1, bin_num=6, use_missing=True, tree_param={"max_depth": 2}, **sampling
+    )
+    found = []
+    for engine, partitions in ((LocalEngine(), 1), (spark, 2)):
+        tables = {
+            GUEST: table(ids, x[:, :1], y, partitions),
+            HOST: table(ids, x[:, 1:], None, partitions, ["z0", "z1"]),
+        }
+        data = {party: {"train_data": engine.rows(rows.blocks(), rows.schema)} for party, rows in tables.items()}
+        run = boost_parties.Run(settings, data, engine=engine).fit(timeout=300)
+        found.append((run.scores.tolist(), run.meta(), run.meta(HOST)))
+    assert found[0] == found[1]
+    assert {node.get("party") for node in found[0][1]["trees"][0]["nodes"]} == {None, "guest-9999", "host-10000"}

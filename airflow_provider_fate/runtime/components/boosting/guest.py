@@ -182,9 +182,7 @@ class _Growing:
             found.append(None if best is None else Best(best[0], [best[2]], own=best[1]))
         return found
 
-    def _offered(
-        self, level: int, host: Party, opened: list[Node], best: list[Best | None]
-    ) -> list[Best | None]:
+    def _offered(self, level: int, host: Party, opened: list[Node], best: list[Best | None]) -> list[Best | None]:
         """The best splits, those of a host among them."""
         check = growth.offer_check(len(opened), self.grower.most[host])
         offer = self.ctx.federation.receive(host, f"{self.tag}/{level}/offer", check)
@@ -244,9 +242,7 @@ class _Growing:
 
     # --- 3, 4, 5: the split -----------------------------------------------------------------------------------------
 
-    def _apply(
-        self, level: int, parties: frozenset[Party], opened: list[Node], best: list[Best | None]
-    ) -> list[Node]:
+    def _apply(self, level: int, parties: frozenset[Party], opened: list[Node], best: list[Best | None]) -> list[Node]:
         """Split nodes, and give those to split next."""
         federation = self.ctx.federation
         chosen = {node.number: one for node, one in zip(opened, best, strict=True) if one is not None}
@@ -296,9 +292,7 @@ class _Growing:
                 )
         return sides
 
-    def _descend(
-        self, level: int, chosen: dict[int, Best], sides: dict[int, Sums], left: np.ndarray
-    ) -> list[Node]:
+    def _descend(self, level: int, chosen: dict[int, Best], sides: dict[int, Sums], left: np.ndarray) -> list[Node]:
         opened: list[Node] = []
         last = level + 1 == len(self.levels)
         rows = self._inside(chosen)

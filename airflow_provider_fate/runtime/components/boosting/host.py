@@ -141,9 +141,9 @@ class _Growing:
                 (sums,) = self._add(self.binned.rows, arguments)
                 self.sums[0] = scheme.add(self.sums[0], sums) if self.sums else sums
         if self.columns and any(self.ctx.party in level for level in self.levels[1:]):
-            carried = [
-                Carried(b"".join(kept), places, scheme.size) for kept, places in zip(pieces, self.sampled, strict=True)
-            ]
+            carried = []
+            for places in self.sampled:
+                carried.append(Carried(b"".join(pieces.pop(0)), places, scheme.size))
             counts = [len(places) for places in self.sampled]
             self.carrying = self.binned.rows.transform(attach, self.binned.schema, carried, counts).cache()
 

@@ -86,9 +86,7 @@ class TreeModel:
         by = 1 if self.importance_by == "gain" else 0
         order = sorted(found.items(), key=lambda item: (-item[1][by], self.features.index(item[0])))
         guest = any(isinstance(tree, Tree) for _, tree in self.flat())
-        return [
-            {"feature": name, "split": split, **({"gain": gain} if guest else {})} for name, (split, gain) in order
-        ]
+        return [{"feature": name, "split": split, **({"gain": gain} if guest else {})} for name, (split, gain) in order]
 
     def _splits(self) -> Iterable[tuple[Split, float | None]]:
         for _, tree in self.flat():
