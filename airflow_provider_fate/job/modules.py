@@ -1,12 +1,15 @@
-"""The modules that a DSL can name. A new one is one line below."""
+"""The modules that a DSL can name. A new one is one line below; users' own come from :mod:`.extensions`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import Any
 
 from pydantic import BaseModel
 
 from airflow_provider_fate.errors import ConfigError
+from airflow_provider_fate.job import extensions
 from airflow_provider_fate.job.names import did_you_mean, short
 from airflow_provider_fate.job.parameters import (
     DataIOParam,
@@ -26,6 +29,7 @@ from airflow_provider_fate.job.parameters import (
     ReaderParam,
     SecureAddExampleParam,
 )
+from airflow_provider_fate.job.parameters.base import Parameters
 
 _LETTERS = {"G": "guest", "H": "host", "A": "arbiter"}
 
@@ -46,6 +50,7 @@ class ModuleSpec:
     :param fitted: whether it learns a model
     :param isometric: modules whose models it takes as ``isometric_model``, any number of them
     :param most_hosts: hosts at most, ``None`` for any number
+    :param component: of a user's own module, where its class is: ``package.module:Class``; imported when a job runs
     """
 
     name: str
@@ -60,6 +65,7 @@ class ModuleSpec:
     fitted: bool = False
     isometric: tuple[str, ...] = ()
     most_hosts: int | None = None
+    component: str | None = None
 
 
 MODULES: dict[str, ModuleSpec] = {}
@@ -75,10 +81,20 @@ def register(spec: ModuleSpec) -> None:
     MODULES[spec.name] = spec
 
 
-def _module(name, parameters, roles, predict=None, needs="", **more) -> None:  # type: ignore[no-untyped-def]
-    """Register a module; roles are given by their first letters, as in FATE's lists."""
-    sets = [frozenset(_LETTERS[r] for r in letters) for letters in (roles, predict or roles, needs)]
-    register(ModuleSpec(name, parameters, *sets, **more))
+def module_spec(
+    name: str, parameters: type[BaseModel], roles: str, predict_roles: str | None = None, needs: str = "", **more: Any
+) -> ModuleSpec:
+    """A module's description, with roles by their first letters, as in FATE's lists: ``GHA``.
+
+    :param predict_roles: by default as ``roles``
+    :param more: the other fields of :class:`ModuleSpec`
+    """
+    sets = [frozenset(_LETTERS[r] for r in letters) for letters in (roles, predict_roles or roles, needs)]
+    return ModuleSpec(name, parameters, *sets, **more)
+
+
+def _module(*arguments, **more) -> None:  # type: ignore[no-untyped-def]
+    register(module_spec(*arguments, **more))
 
 
 _SUPERVISED = ("train_data", "validate_data", "test_data")
@@ -128,6 +144,31 @@ def module(name: object, path: str) -> ModuleSpec:
     name = spelt.get(name.lower(), name) if isinstance(name, str) else name
     if isinstance(name, str) and name in MODULES:
         return MODULES[name]
+    if isinstance(name, str) and (found := extensions.entry(name)) is not None:
+        return _users_own(found, path)
     if isinstance(name, str) and name in KNOWN_LATER:
         raise ConfigError(path, f"the module {name} is known and not there yet; there are {', '.join(MODULES)}")
-    raise ConfigError(path, f"{short(name)} is not a module; {did_you_mean(name, [*MODULES, *sorted(KNOWN_LATER)])}")
+    known = [*MODULES, *extensions.names(), *sorted(KNOWN_LATER)]
+    raise ConfigError(path, f"{short(name)} is not a module; {did_you_mean(name, known)}")
+
+
+def _users_own(found: EntryPoint, path: str) -> ModuleSpec:
+    """Register the module of a user's package.
+
+    :raises ConfigError: it cannot be loaded, or is no description of a module
+    """
+    where = f"the entry point {found.name} = {found.value!r} of {found.dist.name if found.dist else 'a package'}"
+    try:
+        spec = found.load()
+    except Exception as error:
+        raise ConfigError(path, f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(spec, ModuleSpec):
+        raise ConfigError(path, f"{where} is a {type(spec).__name__}; expected a ModuleSpec, from module_spec(...)")
+    if spec.name != found.name:
+        raise ConfigError(path, f"{where} describes a module {spec.name}; expected the same name")
+    if not issubclass(spec.parameters, Parameters):
+        raise ConfigError(path, f"{where}: its parameters are no subclass of Parameters (job/parameters/base.py)")
+    if not spec.component or not all(spec.component.partition(":")):
+        raise ConfigError(path, f"{where}: component is {short(spec.component)}; expected 'package.module:Class'")
+    register(spec)
+    return spec

@@ -1,4 +1,4 @@
-"""This package's own code as one file, for the machines that Spark runs on."""
+"""This package's own code as one file, and that of users' components, for the machines that Spark runs on."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import tempfile
 import zipfile
+from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib.metadata import Distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 import airflow_provider_fate
+from airflow_provider_fate.errors import ConfigError
+from airflow_provider_fate.job import extensions
 
 #: what runs inside a Spark application; the rest needs Airflow
 PARTS = ("__init__.py", "errors.py", "job", "runtime")
@@ -28,8 +34,30 @@ def code_zip(cache_directory: Path | None = None) -> str:
 
     :param cache_directory: by default below the user's cache directory
     """
-    content = _content()
-    name = f"airflow_provider_fate-{hashlib.sha256(content).hexdigest()[:16]}.zip"
+    return _kept("airflow_provider_fate", _content(), cache_directory)
+
+
+def users_zips(modules: Iterable[str], cache_directory: Path | None = None) -> list[str]:
+    """Zip files of the users' packages that have these modules, one for each package.
+
+    Each holds the files of the package's distribution, and its entry points, by which the application finds them.
+
+    :raises ConfigError: a package has compiled files, which cannot be imported from a zip
+    """
+    distributions: dict[str, tuple[Distribution, str]] = {}
+    for module in modules:
+        found = extensions.entry(module)
+        if found is not None and found.dist is not None:
+            distributions[found.dist.name] = (found.dist, found.module)
+    zips = []
+    for name, (distribution, module) in sorted(distributions.items()):
+        content = _zipped(_distribution_files(distribution, module))
+        zips.append(_kept(re.sub(r"[^A-Za-z0-9.]+", "_", name), content, cache_directory))
+    return zips
+
+
+def _kept(stem: str, content: bytes, cache_directory: Path | None) -> str:
+    name = f"{stem}-{hashlib.sha256(content).hexdigest()[:16]}.zip"
     directory = cache_directory or _private_directory()
     path = directory / name
     # what is run on a cluster is compared, not trusted for its name
@@ -58,14 +86,18 @@ def _fallback() -> Path:
 
 
 def _content() -> bytes:
+    return _zipped({f"{_PACKAGE.name}/{path.relative_to(_PACKAGE).as_posix()}": path.read_bytes() for path in _files()})
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in _files():
+        for name in sorted(files):
             # a fixed date, so that the same code gives the same bytes
-            entry = zipfile.ZipInfo(f"{_PACKAGE.name}/{path.relative_to(_PACKAGE).as_posix()}", (2020, 1, 1, 0, 0, 0))
+            entry = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, path.read_bytes())
+            archive.writestr(entry, files[name])
     return buffer.getvalue()
 
 
@@ -75,3 +107,52 @@ def _files() -> list[Path]:
         path = _PACKAGE / part
         found += [path] if path.is_file() else path.rglob("*.py")
     return sorted(found)
+
+
+def _distribution_files(distribution: Distribution, module: str) -> dict[str, bytes]:
+    """The files of a distribution by their names in the zip.
+
+    :param module: one of its Python modules, by which its folder is found where it is installed in editable form
+    """
+    listed = {
+        file.as_posix(): path
+        for file in distribution.files or []
+        if ".." not in file.parts and not file.parts[0].endswith((".dist-info", ".egg-info"))
+        if (path := Path(str(file.locate()))).is_file()
+    }
+    root = module.partition(".")[0]
+    if not any(name in (f"{root}.py", f"{root}/__init__.py") or name.startswith(f"{root}/") for name in listed):
+        listed = _package_files(module)
+    listed = {name: path for name, path in listed.items() if "__pycache__" not in name and path.is_file()}
+    for name in listed:
+        if name.endswith((".so", ".pyd", ".dylib")):
+            raise ConfigError(
+                f"package {distribution.name}", f"{name} is compiled, and Python cannot import it from a zip; "
+                "keep the component in a pure Python package, and what it needs in the environment of archives"
+            )  # fmt: skip
+    files = {name: path.read_bytes() for name, path in listed.items() if not name.endswith((".pth", ".pyc"))}
+    info = f"{re.sub(r'[-_.]+', '_', distribution.name)}-{distribution.version}.dist-info"
+    for name in ("METADATA", "entry_points.txt"):
+        files[f"{info}/{name}"] = (distribution.read_text(name) or "").encode()
+    return files
+
+
+def _package_files(module: str) -> dict[str, Path]:
+    """All files of the package (or the single file) that a Python module is in; of a namespace, of the part in it."""
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
+        name = ".".join(parts[:end])
+        spec = find_spec(name)
+        if spec is None:
+            break
+        if spec.origin is None and spec.submodule_search_locations is not None:
+            continue  # a namespace, which other packages share
+        folder = name.replace(".", "/")
+        if spec.submodule_search_locations is None:
+            return {f"{folder}.py": Path(str(spec.origin))}
+        return {
+            f"{folder}/{path.relative_to(root).as_posix()}": path
+            for root in spec.submodule_search_locations
+            for path in Path(root).rglob("*")
+        }
+    raise ConfigError(f"module {module}", "its files are not found")

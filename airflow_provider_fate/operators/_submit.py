@@ -152,7 +152,8 @@ class FateSubmitOperator(SparkSubmitOperator):
         self._write_job_file(path, job, party, wait_seconds)
         self.application = _ship.application()
         self.application_args = [str(path) if self._hook.client_mode else path.name]
-        self.py_files = _joined(_ship.code_zip(), self.py_files)
+        own = [component.module for component in job.components.values() if component.spec.component]
+        self.py_files = _joined(_ship.code_zip(), *_ship.users_zips(own), self.py_files)
         if not self._hook.client_mode:
             self.files = _joined(str(path), self.files)
         self._hook = self._get_hook()

@@ -18,6 +18,7 @@ ALLOWED = {
     "errors": (),
     "job": ("errors",),
     "runtime": ("errors", "job"),
+    "testing": ("errors", "job", "runtime"),
     # runtime.progress: the lines and files through which the application tells how it goes
     "hooks": ("errors", "job", "runtime.storage", "runtime.federation", "runtime.progress"),
     "operators": ("errors", "job", "hooks", "links"),
