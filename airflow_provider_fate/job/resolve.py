@@ -268,7 +268,8 @@ def parameters(
                     checked[key], said = validate(component.spec.parameters, given, locate)
                     notices += said
                 found[name][party] = checked[key]
-                _check_shared(component, found[name], party, locate)
+                if role in component.spec.roles:  # what others are given has no effect
+                    _check_shared(component, found[name], party, locate)
     return found
 
 

@@ -16,6 +16,7 @@ from airflow_provider_fate.job.parameters.linear import (
     StepwiseParam,
     StochasticQuasiNewtonParam,
     ValidationFreqs,
+    curves,
     training_metrics,
     with_callbacks,
 )
@@ -126,5 +127,5 @@ class HeteroLinearParam(Parameters):
 
     def remarks(self, given: dict[str, Any]) -> list[tuple[Loc, str]]:
         if self.penalty is None and given.get("alpha"):
-            return [(("alpha",), "has no effect, as there is no penalty")]
-        return []
+            return [(("alpha",), "has no effect, as there is no penalty"), *curves(given)]
+        return curves(given)

@@ -17,7 +17,7 @@ from airflow_provider_fate.job.parameters.base import (
     ignored,
     later,
 )
-from airflow_provider_fate.job.parameters.metrics import SINGLE, full_names
+from airflow_provider_fate.job.parameters.metrics import CURVES, SINGLE, full_names
 
 STRONG_KEY = 2048
 WEAKEST_KEY = 1024
@@ -112,6 +112,11 @@ class CrossValidationParam(Parameters):
     output_fold_history: Bool = Field(
         default=True, description="Whether the output has each row's prediction by the model that did not see it."
     )
+    evaluate_param: Any = Field(
+        default=None,
+        description="Of FATE before 1.5: how folds are evaluated.",
+        json_schema_extra=ignored("folds have the metrics of the model's task"),
+    )
     history_value_type: choice("score", "instance") = Field(
         default="score", description="What to keep of each fold.", json_schema_extra=ignored("scores are kept")
     )
@@ -203,12 +208,25 @@ class CallbackParam(Parameters):
             ]
         if not self.stops and self.early_stopping_rounds is not None:
             found.append((("early_stopping_rounds",), "has no effect, as EarlyStopping is not among callbacks"))
-        return found
+        return found + curves(given)
 
 
 def training_metrics(value: list[str] | None) -> list[str] | None:
-    """Full names of metrics to watch during training."""
-    return None if value is None else full_names(value, SINGLE, "a validation during training")
+    """Full names of metrics to watch during training; curves beside them are left out, see :func:`curves`."""
+    numbers = [name for name in value or () if name.lower() not in CURVES]
+    return None if value is None else full_names(numbers or value, SINGLE, "a validation during training")
+
+
+def curves(given: dict[str, Any]) -> list[tuple[Loc, str]]:
+    """Remarks on metrics that are curves, which FATE's confs name here as well.
+
+    :param given: the values as they stood in the conf
+    """
+    return [
+        (("metrics",), f"{name}: is not watched during training, as it is no single number; Evaluation gives it")
+        for name in given.get("metrics") or ()
+        if isinstance(name, str) and name.lower() in CURVES
+    ]
 
 
 def with_callbacks(parameters: Any) -> Any:

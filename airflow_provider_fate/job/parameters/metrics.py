@@ -26,6 +26,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {"binary": BINARY, "multi": MULTI, "regres
 DEFAULT: dict[str, tuple[str, ...]] = {"binary": BINARY, "multi": MULTI, "regression": REGRESSION}
 #: Metrics of one number, that a validation during training can watch.
 SINGLE = ("auc", "ks", "accuracy", "precision", "recall", "f1_score", *REGRESSION, MSLE)
+#: Metrics of more than one number.
+CURVES = tuple(name for name in BINARY if name not in SINGLE)
 
 ALIASES: dict[str, str] = {
     "l1": "mean_absolute_error",

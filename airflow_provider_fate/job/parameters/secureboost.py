@@ -24,6 +24,7 @@ from airflow_provider_fate.job.parameters.linear import (
     EncryptedModeCalculatorParam,
     PredictParam,
     ValidationFreqs,
+    curves,
     training_metrics,
     with_callbacks,
 )
@@ -271,7 +272,7 @@ class HeteroSecureBoostParam(Parameters):
             found.append((("complete_secure",), "has no effect with mix, whose first trees are the guest's"))
         if self.boosting_strategy == "layered" and "max_depth" in dict(given.get("tree_param") or {}):
             found.append((("tree_param", "max_depth"), "has no effect with layered but for rounds of complete_secure"))
-        return found
+        return found + curves(given)
 
 
 class HeteroFastSecureBoostParam(HeteroSecureBoostParam):

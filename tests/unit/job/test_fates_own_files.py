@@ -120,3 +120,25 @@ def test_modules_in_other_letters_are_the_same() -> None:
     conf, dsl = load("hetero_lr_v2")
     dsl["components"]["hetero_lr_0"]["module"] = "Heterolr"
     assert Job.parse(conf, dsl) == Job.parse(*load("hetero_lr_v2"))
+
+
+def test_curves_are_not_watched_during_training() -> None:
+    """FATE's hetero_feature_selection suite has auc and roc for a SecureBoost."""
+    conf, dsl = load("hetero_lr_v2")
+    conf["component_parameters"]["common"]["hetero_lr_0"].update(metrics=["auc", "roc"], validation_freqs=1)
+    job = Job.parse(conf, dsl)
+    assert job.parameters("hetero_lr_0", GUEST).metrics == ["auc"]
+    path = "component_parameters.common.hetero_lr_0.metrics roc: is not watched"
+    assert len([notice for notice in job.notices if notice.startswith(path)]) == 1
+
+
+def test_parties_without_a_part_in_a_component_need_not_have_its_parameters() -> None:
+    """In version 1 guest and host have their own, and the arbiter what is common."""
+    conf, dsl = load("hetero_lr_v1")
+    for role in ("guest", "host"):
+        conf["role_parameters"][role]["intersection_0"] = {"only_output_key": [False], "intersect_method": ["raw"]}
+    conf["algorithm_parameters"]["intersection_0"] = {"intersect_method": "rsa"}
+    assert Job.parse(conf, dsl).parameters("intersection_0", GUEST).intersect_method
+    conf["role_parameters"]["host"]["intersection_0"]["intersect_method"] = ["rsa"]
+    with pytest.raises(ConfigError, match="must be the same for all parties"):
+        Job.parse(conf, dsl)
