@@ -228,6 +228,13 @@ def test_validation_and_stopping_by_the_guest_s_metrics() -> None:
     assert set(found.fitted[HOST].data) == {"data"}
 
 
+def test_validations_wait_for_the_next_average() -> None:
+    own = settings(max_iter=11, tol=0, validation_freqs=4, aggregate_iters=3)
+    found = run(own, {GUEST: made(60, seed=1), HOST: made(60, seed=2)})
+    # due after 4 and 8; averages are taken after 3, 6, 9 and 11
+    assert [one["iteration"] for one in found.meta(HOST)["validation"]] == [6, 9]
+
+
 def test_cross_validation() -> None:
     own = settings(cv_param={"need_cv": True, "n_splits": 3}, max_iter=5)
     found = run(own, {GUEST: example("guest"), HOST: example("host")})

@@ -106,7 +106,7 @@ class HomoTraining:
         mean = float(self.summand.sum(f"{tag}/loss", np.array([self._share * loss]))[0])
         fitted.losses.append(mean + optimizer.penalty_value(fitted.weights))
         best = stale = False
-        if due(self.settings.validation_freqs, fitted.iterations):
+        if self._due(fitted.iterations):
             fitted.metrics.append((fitted.iterations, self.validate(number, fitted.weights)))
             best, stale = judged(self.settings, fitted)
         if self.ctx.party.role == "guest":
@@ -117,6 +117,12 @@ class HomoTraining:
             fitted.best_iteration, fitted.best_weights = fitted.iterations, fitted.weights
         report(self.ctx, self.settings, number, len(self.starts), fitted)
         return fitted.weights
+
+    def _due(self, iterations: int) -> bool:
+        """Whether a validation fell due since the average before."""
+        every = self.settings.aggregate_iters
+        since = range((iterations - 1) // every * every + 1, iterations + 1)
+        return any(due(self.settings.validation_freqs, number) for number in since)
 
     def _state(
         self, fitted: Fitted, last: np.ndarray, optimizer: dict[str, np.ndarray]
