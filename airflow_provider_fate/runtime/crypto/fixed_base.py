@@ -18,6 +18,8 @@ TABLE_BYTES = 32 << 20
 WIDTHS = range(4, 17)
 #: exponents cut into digits at once
 CHUNK = 4096
+#: powers that a base is expected to be asked for at least
+EXPECTED = 200
 
 
 class FixedBase:
@@ -29,7 +31,7 @@ class FixedBase:
     def __init__(self, base: mpz, modulus: mpz, bits: int) -> None:
         self.base, self.modulus, self.bits = base, modulus, bits
         self._width = 0
-        self._made = 0
+        self._wanted = EXPECTED
         self._table: list[mpz] = []
 
     def powers(self, exponents: Sequence[int]) -> list[mpz]:
@@ -67,10 +69,10 @@ class FixedBase:
 
     def _prepare(self, count: int, bits: int) -> None:
         """A table wide enough for ``count`` powers more, with rows for ``bits`` bits."""
-        self._made += count
-        best = _width(bits, self._made, self.modulus.bit_length())
-        # a table that is there is as good as one that is a little wider
-        if best > self._width + 2 or not self._width:
+        self._wanted += count
+        best = _width(bits, self._wanted, self.modulus.bit_length())
+        # a table that is there is nearly as good as one that is a little wider
+        if best > self._width + 1 or not self._width:
             self._width, self._table = best, []
         size = 1 << self._width
         while len(self._table) < -(-bits // self._width) * size:

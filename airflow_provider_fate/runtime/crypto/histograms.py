@@ -17,6 +17,8 @@ from gmpy2 import mpz
 
 #: most columns that are joined
 MOST_JOINED = 8
+#: what finding its cell costs for a row, in products
+JOINING = 0.1
 
 
 def products_by_bin(
@@ -69,10 +71,9 @@ def _groups(bins: tuple[int, ...], rows: int) -> list[tuple[int, int]]:
     best = [0.0] + [math.inf] * len(bins)
     cut = [0] * (len(bins) + 1)
     for end in range(1, len(bins) + 1):
-        # from one column to many, and more only where that is cheaper by more than a rounding error
-        for first in range(end - 1, max(-1, end - 1 - MOST_JOINED), -1):
+        for first in range(max(0, end - MOST_JOINED), end):
             cost = best[first] + _cost(bins[first:end], rows)
-            if cost < 0.999 * best[end]:
+            if cost < best[end]:
                 best[end], cut[end] = cost, first
     groups, end = [], len(bins)
     while end:
@@ -82,11 +83,11 @@ def _groups(bins: tuple[int, ...], rows: int) -> list[tuple[int, int]]:
 
 
 def _cost(bins: Sequence[int], rows: float) -> float:
-    """The products that :func:`_joined` takes for rows spread evenly, none for the first value of a cell."""
+    """What :func:`_joined` costs for rows spread evenly, in products; the first value of a cell takes none."""
     filled = _filled(bins, rows)
-    cost = (rows - filled) * _weight(filled)
     if len(bins) == 1:
-        return cost
+        return rows - filled
+    cost = (rows - filled) * _weight(filled) + JOINING * rows
     half = len(bins) // 2
     return cost + _cost(bins[:half], filled) + _cost(bins[half:], filled)
 
