@@ -16,6 +16,7 @@ from pyspark.serializers import CloudPickleSerializer
 
 from airflow_provider_fate.runtime.checkpoints import CheckpointStore
 from airflow_provider_fate.runtime.components.base import Outputs
+from airflow_provider_fate.runtime.crypto.processes import cores
 from airflow_provider_fate.runtime.data import Block, Engine, Model, Schema, even_counts
 from airflow_provider_fate.runtime.local_engine import LocalEngine
 from airflow_provider_fate.runtime.rows_io import DRIVER_CELLS, read_rows, write_rows
@@ -54,6 +55,11 @@ def blocks(*sizes: int) -> list[Block]:
         made.append(Block(pa.array([f"i{n:.0f}" for n in numbers]), np.column_stack([numbers, -numbers]), numbers % 2))
         start += size
     return made
+
+
+def test_a_task_of_spark_has_one_core(spark_engine: SparkEngine) -> None:
+    """And so starts no processes of its own for encrypted sums."""
+    assert spark_engine.run(lambda _: cores(), [0, 1]) == [1, 1]
 
 
 def test_map_gives_each_partition_its_argument(engine: Engine) -> None:
