@@ -190,6 +190,10 @@ def test_old_encryption_is_replaced_and_paillier_gives_the_same() -> None:
     read, notices = validate(HeteroFeatureBinningParam, given, lambda loc: render("P", loc))
     assert (read.encrypt_param.method, read.encrypt_param.key_length) == ("OU", 2048)
     assert any("broken" in notice for notice in notices)
+    # an example of FATE's has this length
+    assert parameters(encrypt_param={"key_length": 1204}).encrypt_param.key_length == 2048
+    with pytest.raises(ConfigError, match="key_length 2056: expected a multiple of 16"):
+        parameters(encrypt_param={"key_length": 2056})
     by_paillier = fitted(run(data, encrypt_param={"method": "Paillier"}))
     assert meta(by_paillier) == meta(fitted(run(data)))
 

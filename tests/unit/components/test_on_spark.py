@@ -12,11 +12,15 @@ import pytest
 
 from airflow_provider_fate.job.parameters import DataStatisticsParam, FeatureScaleParam
 from airflow_provider_fate.job.parameters.data_io import DataTransformParam
+from airflow_provider_fate.job.parameters.hetero_feature_binning import HeteroFeatureBinningParam, OptimalBinningParam
+from airflow_provider_fate.job.parameters.hetero_feature_selection import HeteroFeatureSelectionParam
 from airflow_provider_fate.job.parameters.intersect import IntersectParam
 from airflow_provider_fate.job.parameters.secure_add_example import SecureAddExampleParam
 from airflow_provider_fate.runtime.components.data_statistics import DataStatistics
 from airflow_provider_fate.runtime.components.data_transform import DataTransform
 from airflow_provider_fate.runtime.components.feature_scale import FeatureScale
+from airflow_provider_fate.runtime.components.hetero_feature_binning import HeteroFeatureBinning
+from airflow_provider_fate.runtime.components.hetero_feature_selection import HeteroFeatureSelection
 from airflow_provider_fate.runtime.components.intersection import Intersection
 from airflow_provider_fate.runtime.components.secure_add_example import SecureAddExample
 from airflow_provider_fate.runtime.data import Engine, Rows
@@ -108,6 +112,32 @@ def test_lines_scaling_and_statistics(spark, tmp_path) -> None:
     np.testing.assert_allclose(*(list(found[name][1].values()) for name in found), rtol=1e-12, atol=1e-12)
     for feature, numbers in found["local"][2].items():
         assert found["spark"][2][feature] == pytest.approx(numbers, rel=1e-9, abs=1e-12)
+
+
+def test_binning_and_selection(spark) -> None:
+    random = np.random.default_rng(4)
+    x = random.normal(size=(900, 6))
+    x[:, 1] = np.where(random.random(900) < 0.5, 1.0, x[:, 1])
+    y = (x[:, 0] + x[:, 4] > 0).astype(float)
+    x[random.random(900) < 0.1, 2] = np.nan
+    ids = [f"u{i}" for i in range(900)]
+    tables = {GUEST: table(ids, x[:, :3], y, 3), HOST: table(ids, x[:, 3:], None, 3)}
+    optimal = OptimalBinningParam(init_bin_nums=300)
+    settings = HeteroFeatureBinningParam(method="optimal", optimal_binning_param=optimal)
+    found = {}
+    for name, engine in (("local", LocalEngine()), ("spark", spark)):
+        data = {party: {"data": engine.rows(rows.blocks(), rows.schema)} for party, rows in tables.items()}
+        ran = run_component(HeteroFeatureBinning, settings, data, engine=engine)
+        assert not [one.error for one in ran.values() if one.error]
+        left = HeteroFeatureSelectionParam(filter_methods=["percentage_value", "unique_value"],
+                                           percentage_value_param={"upper_pct": 0.4})  # fmt: skip
+        selected = component(HeteroFeatureSelection, left).fit(data[GUEST], {})
+        assert selected.model.meta["left"] == ["x0", "x2"]
+        found[name] = {
+            party: (one.outputs.model.meta, [block.x.tobytes() for block in one.rows.blocks()])
+            for party, one in ran.items()
+        }
+    assert found["spark"] == found["local"]
 
 
 def test_secure_add(spark) -> None:
