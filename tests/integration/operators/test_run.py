@@ -60,12 +60,19 @@ def wait_for_status(connections: Path, party: str, component: str, seconds: floa
 
 def test_train_deploy_predict(uploaded, run_parties):
     parameters = {"hetero_lr_0": {"max_iter": 3}}
-    done = run_parties(train(parameters=parameters))
+    own = train(parameters=parameters)
+    own["guest-9999"]._forget_end = lambda: None  # as if its worker were killed just then
+    done = run_parties(own)
     assert not done.errors, done.errors
     guest = done.results["guest-9999"]
     assert (guest["model_id"], guest["model_version"]) == ("breast_hetero_lr", "job")
     assert guest["metrics"]["evaluation_0"]["auc"] > 0.9
     assert done.results["arbiter-10000"]["model_version"] == "job"
+    began = time.monotonic()
+    alone = run_parties(train(("guest-9999",), parameters=parameters))
+    assert alone.results == {"guest-9999": guest}, alone.errors
+    assert time.monotonic() - began < 100  # it does not wait for peers that have gone
+    assert not list((uploaded / "storage" / "jobs" / "job").glob("*/end"))
     FateDeployOperator(
         task_id="d", model_id="breast_hetero_lr", model_version="job", parties=list(PARTIES)
     ).execute({})
