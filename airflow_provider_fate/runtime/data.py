@@ -169,6 +169,8 @@ class Engine(ABC):
 
     #: how many tasks run at the same time
     parallelism: int
+    #: how many of them at most share the memory of one executor, each in a process with caches of its own
+    neighbours: int = 1
 
     @abstractmethod
     def run(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:

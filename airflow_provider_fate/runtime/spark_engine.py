@@ -37,6 +37,11 @@ class SparkEngine(Engine):
     def parallelism(self) -> int:  # type: ignore[override]
         return int(self.session.sparkContext.defaultParallelism)
 
+    @property
+    def neighbours(self) -> int:  # type: ignore[override]
+        cores = self.session.sparkContext.getConf().get("spark.executor.cores")
+        return int(cores) if cores else self.parallelism
+
     def run(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
         if len(arguments) <= 1:
             return LocalEngine().run(function, arguments)

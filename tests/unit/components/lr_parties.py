@@ -18,7 +18,7 @@ from airflow_provider_fate.runtime.components.base import Checkpoint, Context, O
 from airflow_provider_fate.runtime.components.hetero_lr import HeteroLR
 from airflow_provider_fate.runtime.components.linear.batches import Batches
 from airflow_provider_fate.runtime.components.linear.component import HeteroLinear
-from airflow_provider_fate.runtime.data import Block, Model, Rows, Schema, even_counts
+from airflow_provider_fate.runtime.data import Block, Engine, Model, Rows, Schema, even_counts
 from airflow_provider_fate.runtime.federation.base import Federation
 from airflow_provider_fate.runtime.local_engine import LocalEngine
 from tests.parties import run_parties
@@ -82,6 +82,7 @@ class Run:
 
     :param kind: HeteroLR or another
     :param data: per party with data, its rows by input name
+    :param engine: of all parties
     """
 
     def __init__(
@@ -93,8 +94,10 @@ class Run:
         checkpoints: Mapping[Party, Checkpoint] | None = None,
         models: Mapping[Party, dict[str, Model]] | None = None,
         kind: type[HeteroLinear] = HeteroLR,
+        engine: Engine | None = None,
     ) -> None:
         self.kind = kind
+        self.engine = engine or LocalEngine()
         self.settings = settings
         self.data = data
         self.seed = seed
@@ -116,7 +119,7 @@ class Run:
             name="hetero_lr_0",
             party=party,
             federation=federation,
-            engine=LocalEngine(),
+            engine=self.engine,
             log=self.log.append if guest else lambda _: None,
             record=record,
             checkpoint=self.checkpoints[party],

@@ -207,7 +207,7 @@ def test_work_on_executors_gives_the_same(monkeypatch: pytest.MonkeyPatch, kept:
     }
     here = Run(settings, hetero("breast_hetero")).fit()
     if not kept:
-        monkeypatch.setattr(tasks, "_cache", tasks._Cache(0))
+        monkeypatch.setattr(tasks, "CACHE_BYTES", 0)
     if not at_once:
         monkeypatch.setattr(Bfv, "quick_cells", 0)
     assert np.array_equal(Run(settings, there).fit().weights(), here.weights())
@@ -228,13 +228,13 @@ def test_encoded_columns_are_kept_between_iterations(monkeypatch: pytest.MonkeyP
 
 
 def test_the_cache_forgets_the_oldest() -> None:
-    cache = tasks._Cache(10)
-    cache.put(("a", 1), "one", 4)
-    cache.put(("a", 2), "two", 4)
+    cache = tasks._Cache()
+    cache.put(("a", 1), "one", 4, 10)
+    cache.put(("a", 2), "two", 4, 10)
     assert cache.get(("a", 1)) == "one"
-    cache.put(("b", 1), "three", 4)
+    cache.put(("b", 1), "three", 4, 10)
     assert cache.get(("a", 2)) is None and cache.get(("a", 1)) == "one" and cache.get(("b", 1)) == "three"
-    cache.put(("b", 2), "large", 11)
+    cache.put(("b", 2), "large", 11, 10)
     assert cache.get(("b", 2)) is None
     cache.drop("b")
     assert cache.get(("b", 1)) is None and cache.get(("a", 1)) == "one"

@@ -91,7 +91,8 @@ class Exchange:
         self.with_loss = with_loss
         self._share_bound = share_bound
         self._token = secrets.token_hex(8)
-        self._key = ctx.engine.constant(tasks.Key(cipher.name, cipher.public))
+        kept = tasks.CACHE_BYTES // (ctx.engine.neighbours if rows.distributed else 1)
+        self._key = ctx.engine.constant(tasks.Key(cipher.name, cipher.public, kept))
         self._largest = np.append(extent.largest, 1.0) if intercept else extent.largest
         self._sums = np.append(extent.sums, float(rows.count)) if intercept else extent.sums
         self._parties = 1 + len(ctx.federation.hosts)

@@ -24,7 +24,8 @@ from airflow_provider_fate.runtime.crypto.fixed_point import to_integers
 from airflow_provider_fate.runtime.crypto.scheme import Slots, VectorScheme, scheme
 from airflow_provider_fate.runtime.data import Block, Constant, Rows
 
-#: bytes of encoded columns that one process keeps
+#: bytes of encoded columns that one executor keeps; Spark gives a partition to any of its Python workers, so each of
+#: them comes to keep its share of the bytes of all partitions
 CACHE_BYTES = 256 << 20
 
 
@@ -93,10 +94,14 @@ class Portion:
 
 @dataclass(frozen=True)
 class Key:
-    """The public key of a training, as tasks get it: the first argument of each, a :class:`Constant`."""
+    """The public key of a training, as tasks get it: the first argument of each, a :class:`Constant`.
+
+    :param cache_bytes: of encoded columns that each process keeps
+    """
 
     method: str
     public: bytes
+    cache_bytes: int
 
     @property
     def cipher(self) -> VectorScheme:
@@ -220,7 +225,7 @@ def products(key: Constant, block: Block, argument: ProductsArgument) -> list[An
     if columns is None:
         columns = cipher.encode(_integer_columns(argument.portion, block, argument.bits), argument.slots)
         if argument.cache_key is not None:
-            _cache.put(argument.cache_key, columns, cipher.encoded_size(columns))
+            _cache.put(argument.cache_key, columns, cipher.encoded_size(columns), key.value.cache_bytes)
     try:
         return cipher.products(argument.residual, columns, argument.slots)
     except CryptoError as error:
@@ -265,8 +270,7 @@ def _integer_columns(portion: Portion, block: Block, bits: np.ndarray) -> np.nda
 class _Cache:
     """Least recently used first out, by bytes."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self) -> None:
         self._kept: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -278,13 +282,13 @@ class _Cache:
             self._kept.move_to_end(key)
             return self._kept[key][0]
 
-    def put(self, key: tuple[Any, ...], value: Any, size: int) -> None:
+    def put(self, key: tuple[Any, ...], value: Any, size: int, limit: int) -> None:
         with self._lock:
-            if size > self.limit or key in self._kept:
+            if size > limit or key in self._kept:
                 return
             self._kept[key] = (value, size)
             self._bytes += size
-            while self._bytes > self.limit:
+            while self._bytes > limit:
                 self._bytes -= self._kept.popitem(last=False)[1][1]
 
     def drop(self, token: str) -> None:
@@ -294,7 +298,7 @@ class _Cache:
                 self._bytes -= self._kept.pop(key)[1]
 
 
-_cache = _Cache(CACHE_BYTES)
+_cache = _Cache()
 
 
 def forget(token: str) -> None:
