@@ -2,11 +2,13 @@
 
     python -m benchmarks.bench_additive [rows]
 
-One process on one core, seconds of processor time. Bare is ``a * b % n`` of gmpy2 on numbers as long as a ciphertext.
+One process on one core, seconds of processor time, but for the last lines. Bare is ``a * b % n`` of gmpy2 on numbers as
+long as a ciphertext.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from airflow_provider_fate.runtime.crypto.additive import METHODS, AdditiveSecretKey, generate
+from airflow_provider_fate.runtime.crypto.processes import cores
 
 COLUMNS, BINS = 10, 32
 TREE_COLUMNS, DEPTH = 20, 3
@@ -25,6 +28,7 @@ SAMPLE = {"OU": 10_000, "Paillier": 500}
 
 
 def main(rows: int) -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"  # no processes of its own
     for method in METHODS:
         key = generate(method)
         print(f"{method}, {8 * len(key.public.public) // (2 if method == 'OU' else 3)} bits, one core:")
@@ -89,6 +93,15 @@ def tree(rows: int) -> None:
     print(f"  other party: sums of {len(nodes)} nodes    {adding:8.2f} s")
     print(f"  other party: packs              {packing:8.2f} s, sends {sum(map(len, packed)) / 1e6:.2f} MB")
     print(f"  holder of the key: decrypts     {decrypting:8.2f} s")
+    for wanted in ("1", ""):
+        os.environ["OMP_NUM_THREADS"] = wanted
+        key.encrypt(values), cipher.histogram(loaded, places, bins)  # starts the processes
+        start = time.perf_counter()
+        key.encrypt(values)
+        middle = time.perf_counter()
+        cipher.histogram(loaded, places, bins)
+        encrypting, adding = middle - start, time.perf_counter() - middle
+        print(f"  by the clock, {cores()} core(s): encryption {encrypting:.2f} s, sums of the root {adding:.2f} s")
 
 
 def numbers(key: AdditiveSecretKey, count: int) -> list[Any]:

@@ -3,20 +3,24 @@
 A product modulo 2048 bits costs about 2 us, so there should be few of them. Several columns are joined in one: each row
 is multiplied into the cell of its bins in all of them, and the cells, far fewer than the rows, are then multiplied
 together along each axis. For r rows and two columns of b bins that is r + b*b products instead of 2*r. Which columns to
-join follows from the products that it takes.
+join follows from the products that it takes: many rows, few bins, and bins that hold most of the rows (zeros, missing
+values) allow more of them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from gmpy2 import mpz
 
 #: most columns that are joined
-MOST_JOINED = 8
+MOST_JOINED = 6
+#: joint cells are numbered by int64
+MOST_CELLS = 1 << 62
+#: with fewer rows there is nothing to gain
+FEWEST_ROWS = 1000
 #: what finding its cell costs for a row, in products
 JOINING = 0.1
 
@@ -30,10 +34,7 @@ def products_by_bin(
     """
     starts = np.concatenate([[0], np.cumsum(bins, dtype=np.int64)])
     results: list[mpz | None] = [None] * int(starts[-1])
-    # columns of about as many bins are joined
-    order = sorted(range(len(bins)), key=lambda column: bins[column])
-    for first, end in _groups(tuple(bins[column] for column in order), len(values)):
-        columns = order[first:end]
+    for columns in _groups(places, bins):
         found = _joined(values, places[:, columns], [bins[column] for column in columns], modulus)
         for column, products in zip(columns, found, strict=True):
             results[starts[column] : starts[column + 1]] = products
@@ -65,31 +66,65 @@ def _accumulate(values: Sequence[mpz], places: np.ndarray, count: int, modulus: 
     return products
 
 
-@lru_cache(maxsize=256)
-def _groups(bins: tuple[int, ...], rows: int) -> list[tuple[int, int]]:
-    """Which neighbouring columns to join, as (first, end), for the fewest products."""
-    best = [0.0] + [math.inf] * len(bins)
-    cut = [0] * (len(bins) + 1)
-    for end in range(1, len(bins) + 1):
-        for first in range(max(0, end - MOST_JOINED), end):
-            cost = best[first] + _cost(bins[first:end], rows)
+def _groups(places: np.ndarray, bins: Sequence[int]) -> list[list[int]]:
+    """Which columns to join for the fewest products, were they independent of each other."""
+    rows, columns = places.shape
+    if rows < FEWEST_ROWS:
+        return [[column] for column in range(columns)]
+    shares = [_shares(np.bincount(places[:, column], minlength=size)) for column, size in enumerate(bins)]
+    # only neighbours are joined: columns alike
+    order = sorted(range(columns), key=lambda column: float(shares[column].sum()))
+    best = [0.0] + [math.inf] * columns
+    cut = [0] * (columns + 1)
+    for first in range(columns):
+        plan = _Plan(rows)
+        for end in range(first + 1, min(columns, first + MOST_JOINED) + 1):
+            if math.prod(bins[column] for column in order[first:end]) > MOST_CELLS:
+                break
+            plan.append(shares[order[end - 1]])
+            cost = best[first] + plan.cost()
             if cost < best[end]:
                 best[end], cut[end] = cost, first
-    groups, end = [], len(bins)
+    groups, end = [], columns
     while end:
-        groups.append((cut[end], end))
+        groups.append(order[cut[end] : end])
         end = cut[end]
     return groups[::-1]
 
 
-def _cost(bins: Sequence[int], rows: float) -> float:
-    """What :func:`_joined` costs for rows spread evenly, in products; the first value of a cell takes none."""
-    filled = _filled(bins, rows)
-    if len(bins) == 1:
-        return rows - filled
-    cost = (rows - filled) * _weight(filled) + JOINING * rows
-    half = len(bins) // 2
-    return cost + _cost(bins[:half], filled) + _cost(bins[half:], filled)
+class _Plan:
+    """What :func:`_joined` costs, in products, of columns that come one after the other.
+
+    :param rows: how many
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._shares: list[np.ndarray] = []
+        #: cells that are not empty, of the columns from and to
+        self._cells: dict[tuple[int, int], float] = {}
+        self._joint: dict[int, np.ndarray] = {}
+
+    def append(self, shares: np.ndarray) -> None:
+        self._shares.append(shares)
+        end = len(self._shares)
+        for first in range(end - 1):
+            self._joint[first] = np.convolve(self._joint[first], shares)
+            self._cells[first, end] = _filled(self._joint[first], self._rows)
+        self._joint[end - 1] = shares
+        self._cells[end - 1, end] = float(shares.sum())
+
+    def cost(self) -> float:
+        return self._cost(float(self._rows), 0, len(self._shares))
+
+    def _cost(self, values: float, first: int, end: int) -> float:
+        """:param values: how many are multiplied into the cells of the columns; the first one of a cell for nothing"""
+        cells = min(values, self._cells[first, end])
+        if end - first == 1:
+            return values - cells
+        half = first + (end - first) // 2
+        products = (values - cells) * _weight(cells) + JOINING * values
+        return products + self._cost(cells, first, half) + self._cost(cells, half, end)
 
 
 def _weight(cells: float) -> float:
@@ -98,7 +133,12 @@ def _weight(cells: float) -> float:
     return 1 + 0.08 * math.log2(max(1.0, cells / 1024))
 
 
-def _filled(bins: Sequence[int], rows: float) -> float:
-    """Cells that are not empty."""
-    cells = float(math.prod(bins))
-    return -cells * math.expm1(-rows / cells)
+def _shares(counts: np.ndarray) -> np.ndarray:
+    """How many bins hold about 2**(-k/2) of all rows, for k = 0, 1, ... Those of joint cells are the convolution."""
+    found = counts[counts > 0]
+    return np.bincount(np.rint(2 * np.log2(counts.sum() / found)).astype(np.int64)).astype(float)
+
+
+def _filled(shares: np.ndarray, rows: int) -> float:
+    """Cells that are not empty, with rows drawn at random."""
+    return float(shares @ -np.expm1(-rows * 2.0 ** (-np.arange(len(shares)) / 2)))

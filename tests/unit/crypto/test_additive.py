@@ -82,7 +82,7 @@ def test_owner_and_public_encryption_decrypt_to_the_same(method: str, bits: int,
 
 @pytest.mark.parametrize(("method", "bits"), SMALL)
 @given(
-    rows=st.integers(0, 60),
+    rows=st.integers(0, 60) | st.just(600),
     bins=st.lists(st.integers(1, 6), min_size=1, max_size=6),
     seed=st.integers(0, 1000),
 )
@@ -122,34 +122,58 @@ def test_a_loaded_body_serves_selections_of_rows(method: str) -> None:
     assert cipher.histogram(loaded, places, bins, rows[:0]) == [None] * 14
 
 
-def test_joining_columns_saves_products() -> None:
-    """Counted, for 20,000 rows and 12 columns of 16 bins: fewer than half of one a row and column."""
+class Counted(int):
+    """A number that counts the products in which it takes part."""
 
-    class Counted(int):
-        products = 0
+    products = 0
 
-        def __mul__(self, other: int) -> Counted:  # type: ignore[override]
-            Counted.products += 1
-            return Counted(int(self) * int(other))
+    def __mul__(self, other: int) -> Counted:  # type: ignore[override]
+        Counted.products += 1
+        return Counted(int(self) * int(other))
 
-        def __mod__(self, other: int) -> Counted:  # type: ignore[override]
-            return Counted(int(self) % int(other))
+    def __mod__(self, other: int) -> Counted:  # type: ignore[override]
+        return Counted(int(self) % int(other))
 
-    bins = [16] * 12
-    _, places = table(20_000, bins)
-    modulus = 1_000_003
+
+def skewed(rows: int, bins: list[int], most: float) -> np.ndarray:
+    """Columns with the share ``most`` of the rows in their last bin."""
+    random = np.random.default_rng(0)
+    places = np.stack([random.integers(0, size, rows) for size in bins], axis=1)
+    return np.where(random.random(places.shape) < most, np.array(bins) - 1, places)
+
+
+@pytest.mark.parametrize(
+    ("bins", "most", "products"),
+    [
+        ([16] * 12, 0.0, 0.46),
+        ([33] * 12, 0.0, 0.56),
+        ([33] * 12, 0.9, 0.26),
+        ([2, 3] * 6, 0.0, 0.2),
+        ([1] * 12, 0.0, 0.2),
+        ([40_000] * 12, 0.97, 0.7),
+    ],
+)
+def test_joining_columns_saves_products(bins: list[int], most: float, products: float) -> None:
+    """Counted, for 20,000 rows and 12 columns: far fewer than one a row and column."""
+    places, modulus = skewed(20_000, bins, most), 1_000_003
     values = [Counted(2 + place % 1000) for place in range(20_000)]
-    found = histograms.products_by_bin(values, places.astype(np.int64), bins, modulus)  # type: ignore[arg-type]
-    assert Counted.products < 0.45 * 20_000 * 12
+    Counted.products = 0
+    found = histograms.products_by_bin(values, places, bins, modulus)  # type: ignore[arg-type]
+    assert Counted.products < products * 20_000 * 12
     direct = [1] * sum(bins)
+    starts = np.cumsum([0, *bins])
     for column in range(12):
-        for value, place in zip(values, places[:, column].tolist(), strict=True):
-            direct[16 * column + place] = direct[16 * column + place] * int(value) % modulus
-    assert [int(one) for one in found] == direct  # type: ignore[arg-type]
+        for value, place in zip(values, (places[:, column] + starts[column]).tolist(), strict=True):
+            direct[place] = direct[place] * int(value) % modulus
+    assert [1 if one is None else int(one) for one in found] == direct
 
 
 def test_few_rows_are_not_joined() -> None:
-    assert histograms._groups((32,) * 6, 10) == [(column, column + 1) for column in range(6)]
+    places = skewed(100, [32] * 6, 0.0)
+    assert histograms._groups(places, [32] * 6) == [[column] for column in range(6)]
+    # and many rows with more cells than rows are not either
+    wide = skewed(1500, [1000] * 4, 0.0)
+    assert sorted(histograms._groups(wide, [1000] * 4)) == [[column] for column in range(4)]
 
 
 @pytest.mark.parametrize(("method", "bits"), KEYS)
