@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,6 +19,9 @@ from airflow_provider_fate.errors import ConfigError, DataError
 MISSING = (
     "", "NA", "N/A", "na", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", "-NaN", "NULL", "Null", "null", "None", "none",
 )  # fmt: skip
+
+#: some rows, in one piece or in several
+Rows: TypeAlias = pa.RecordBatch | pa.Table
 
 
 @dataclass(frozen=True)
@@ -109,8 +115,8 @@ class Source(ABC):
         """Read as little as needed to know the columns."""
 
     @abstractmethod
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows, with the schema of :meth:`columns`.
+    def batches(self) -> Iterator[Rows]:
+        """The rows, with the schema of :meth:`columns`, some megabytes at a time.
 
         :raises DataError: naming file, line and column of the first row that is wrong
         """
@@ -123,21 +129,42 @@ class Source(ABC):
         """Let go of what is open."""
 
 
-def wrong_rows(batch: pa.RecordBatch, columns: Columns) -> bool:
-    """Whether a batch has an empty or broken id, an infinite number or a missing label."""
-    ids = batch.column(columns.id)
-    if pc.any(pc.match_substring(ids, "\n")).as_py():
+def wrong_rows(rows: Rows, columns: Columns) -> bool:
+    """Whether some have an empty or broken id, an infinite number or a missing label."""
+    if _wrong_ids(rows.column(columns.id)):
         return True
-    if ids.null_count or pc.any(pc.equal(pc.utf8_trim_whitespace(ids), "")).as_py():
-        return True
-    if columns.label is not None and (
-        batch.column(columns.label).null_count or pc.any(pc.is_nan(batch.column(columns.label))).as_py()
-    ):
-        return True
-    return any(pc.any(pc.is_inf(batch.column(name))).as_py() for name in columns.order[1:])
+    for name in columns.order[1:]:
+        values = rows.column(name)
+        if name == columns.label and (values.null_count or pc.any(pc.is_nan(values)).as_py()):
+            return True
+        # one number that is not finite makes the sum so; the sum of finite ones rarely is
+        total = pc.sum(values).as_py()
+        if total is not None and not math.isfinite(total) and pc.any(pc.is_inf(values)).as_py():
+            return True
+    return False
 
 
-def first_wrong(batch: pa.RecordBatch, columns: Columns) -> tuple[int, str, str] | None:
+def _wrong_ids(ids: pa.Array | pa.ChunkedArray) -> bool:
+    if ids.null_count:
+        return True
+    chunks = ids.chunks if isinstance(ids, pa.ChunkedArray) else [ids]
+    if all(_plain(chunk) for chunk in chunks):
+        return False
+    blank = pc.equal(pc.utf8_trim_whitespace(ids), "")
+    return bool(pc.any(blank).as_py() or pc.any(pc.match_substring(ids, "\n")).as_py())
+
+
+def _plain(ids: pa.StringArray) -> bool:
+    """Whether ids are not empty and have visible ASCII characters only; ``False`` where that is not known."""
+    content = ids.buffers()[2]
+    if content is None or not content.size or not pc.min(pc.binary_length(ids)).as_py():
+        return False
+    # of all that the buffer holds, which may be more than these rows
+    octets = np.frombuffer(content, np.uint8)
+    return bool(octets.min() > 0x20 and octets.max() < 0x7F)
+
+
+def first_wrong(batch: Rows, columns: Columns) -> tuple[int, str, str] | None:
     """Row number in the batch, column and problem of the first row that :func:`wrong_rows` objects to."""
     found: list[tuple[int, str, str]] = []
 

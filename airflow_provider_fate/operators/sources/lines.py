@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from airflow_provider_fate.errors import ConfigError, DataError
-from airflow_provider_fate.operators.sources.base import MISSING, Columns, Place, Source
+from airflow_provider_fate.operators.sources.base import MISSING, Columns, Place, Rows, Source
 from airflow_provider_fate.operators.sources.files import Files
-from airflow_provider_fate.operators.sources.pieces import in_order, whole_lines
+from airflow_provider_fate.operators.sources.pieces import gathered, in_order, whole_lines
 
 #: a character that stands in no text, so a line is one field
 _NONE = "\x01"
@@ -70,15 +70,15 @@ class LineSource(Source):
     def columns(self) -> Columns:
         return Columns(("id", "line"), "id", lines="line")
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self) -> Iterator[Rows]:
         for path in self._files.paths:
             yield from self._file_batches(path)
 
-    def _file_batches(self, path: str) -> Iterator[pa.RecordBatch]:
+    def _file_batches(self, path: str) -> Iterator[pa.Table]:
         skip = self._header_lines(path)
         schema = self.columns().schema
 
-        def parse(piece: bytes, first: bool) -> list[pa.RecordBatch]:
+        def parse(piece: bytes, first: bool) -> pa.Table:
             read = pa_csv.ReadOptions(
                 block_size=len(piece) + 1, column_names=["line"], skip_rows=skip if first else 0, use_threads=False
             )
@@ -88,17 +88,16 @@ class LineSource(Source):
                 table = pa_csv.read_csv(pa.BufferReader(piece), read, whole, text)
             except pa.ArrowInvalid as error:
                 if "Empty CSV file" in str(error):
-                    return []
+                    return schema.empty_table()
                 raise
-            return [self._parted(batch, schema) for batch in table.to_batches()]
+            return pa.Table.from_batches([self._parted(batch, schema) for batch in table.to_batches()], schema)
 
         try:
             with self._files.open(path) as stream:
-                for batches in in_order(whole_lines(stream), parse):
-                    for batch in batches:
-                        if pc.any(pc.equal(pc.utf8_trim_whitespace(batch.column("id")), "")).as_py():
-                            self._explain(path)
-                        yield batch
+                for table in gathered(in_order(whole_lines(stream), parse)):
+                    if pc.any(pc.equal(pc.utf8_trim_whitespace(table.column("id")), "")).as_py():
+                        self._explain(path)
+                    yield table
         except pa.ArrowInvalid as error:
             self._explain(path, str(error))
         except (OSError, pa.ArrowException) as error:

@@ -7,12 +7,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-
-import pyarrow as pa
+from contextlib import contextmanager
 
 from airflow_provider_fate.errors import DataError
 from airflow_provider_fate.hooks.stores import TableMeta, TableStore
-from airflow_provider_fate.operators.sources.base import Source
+from airflow_provider_fate.operators.sources.base import Rows, Source
 from airflow_provider_fate.operators.sources.ids import IdCheck
 
 _ROWS_PER_FILE = 500_000
@@ -64,15 +63,17 @@ def _load(
     rows_per_file = max(_ROWS_PER_FILE // partition, 1000)
     with IdCheck() as ids, tables.writer(meta, drop=drop, rows_per_file=rows_per_file) as writer:
 
-        def write(batch: pa.RecordBatch) -> None:
-            for start in range(0, batch.num_rows, rows_per_file):
-                writer.write(batch.slice(start, rows_per_file))
+        def write(rows: Rows) -> None:
+            for start in range(0, rows.num_rows, rows_per_file):
+                writer.write(rows.slice(start, rows_per_file))
 
-        for batch in written_behind(_told(source.batches(), log), write):
-            ids.add(batch.column(columns.id))
-        if ids.rows == 0:
-            raise DataError(f"{source.description}: has no rows")
-        _refuse_repeated(ids, source)
+        with written_behind(write) as put:
+            for rows in _told(source.batches(), log):
+                put(rows)
+                ids.add(rows.column(columns.id))
+            if ids.rows == 0:
+                raise DataError(f"{source.description}: has no rows")
+            _refuse_repeated(ids, source)
     return meta
 
 
@@ -86,33 +87,37 @@ def _refuse_repeated(ids: IdCheck, source: Source) -> None:
             )
 
 
-def written_behind(
-    batches: Iterator[pa.RecordBatch], write: Callable[[pa.RecordBatch], None]
-) -> Iterator[pa.RecordBatch]:
-    """Pass batches through while another thread writes them, a few at most behind.
+@contextmanager
+def written_behind(write: Callable[[Rows], None]) -> Iterator[Callable[[Rows], None]]:
+    """Gives a function that has another thread write rows, and waits only when that is some rows behind.
 
-    An error of either side is raised here, after the writing thread has ended.
+    An error of the writing thread is raised by the next call, or at the end of the block; the thread has ended then.
+    After an error in the block, what still waits is not written.
     """
-    waiting: queue.Queue[pa.RecordBatch | None] = queue.Queue(maxsize=4)
+    waiting: queue.Queue[Rows | None] = queue.Queue(maxsize=2)
     failed: list[BaseException] = []
 
     def work() -> None:
-        while (batch := waiting.get()) is not None:
+        while (rows := waiting.get()) is not None:
             if failed:
                 continue
             try:
-                write(batch)
+                write(rows)
             except BaseException as error:  # noqa: BLE001 - raised in the other thread
                 failed.append(error)
+
+    def put(rows: Rows) -> None:
+        if failed:
+            raise failed[0]
+        waiting.put(rows)
 
     thread = threading.Thread(target=work, name="fate-upload-writer", daemon=True)
     thread.start()
     try:
-        for batch in batches:
-            waiting.put(batch)
-            yield batch
-            if failed:
-                break
+        yield put
+    except BaseException as error:
+        failed.append(error)
+        raise
     finally:
         waiting.put(None)
         thread.join()
@@ -120,11 +125,11 @@ def written_behind(
         raise failed[0]
 
 
-def _told(batches: Iterator[pa.RecordBatch], log: Callable[..., None], every: float = 10.0) -> Iterator[pa.RecordBatch]:
-    rows, last = 0, time.monotonic()
-    for batch in batches:
-        rows += batch.num_rows
+def _told(batches: Iterator[Rows], log: Callable[..., None], every: float = 10.0) -> Iterator[Rows]:
+    count, last = 0, time.monotonic()
+    for rows in batches:
+        count += rows.num_rows
         if time.monotonic() - last >= every:
-            log("%d rows so far", rows)
+            log("%d rows so far", count)
             last = time.monotonic()
-        yield batch
+        yield rows

@@ -12,8 +12,10 @@ import pyarrow as pa
 
 Result = TypeVar("Result")
 
-#: bytes of one piece, to which the rest of its last line comes
-PIECE = 4 << 20
+#: bytes of one piece, to which the rest of its last line comes; a piece and its columns fit into a core's cache
+PIECE = 1 << 20
+#: bytes of rows that are handed on together: what one row group of a Parquet file gets
+GATHERED = 8 << 20
 #: a line that is longer is not text that was meant
 LONGEST_LINE = 64 << 20
 
@@ -51,3 +53,17 @@ def in_order(pieces: Iterator[bytes], work: Callable[[bytes, bool], Result]) -> 
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def gathered(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Small tables put together, without copying them, until there are :data:`GATHERED` bytes."""
+    held: list[pa.Table] = []
+    size = 0
+    for table in tables:
+        held.append(table)
+        size += table.nbytes
+        if size >= GATHERED:
+            yield pa.concat_tables(held)
+            held, size = [], 0
+    if held:
+        yield pa.concat_tables(held)

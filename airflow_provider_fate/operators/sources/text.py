@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from airflow_provider_fate.errors import ConfigError, DataError
-from airflow_provider_fate.operators.sources.base import MISSING, Columns, Place, Source, wrong_rows
+from airflow_provider_fate.operators.sources.base import MISSING, Columns, Place, Rows, Source, wrong_rows
 from airflow_provider_fate.operators.sources.files import Files, suffix
-from airflow_provider_fate.operators.sources.pieces import in_order, whole_lines
+from airflow_provider_fate.operators.sources.pieces import gathered, in_order, whole_lines
 
 _NUMBER = re.compile(r"\s*-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*\Z", re.ASCII)
 _INTEGER = re.compile(r"\d{1,9}\Z", re.ASCII)
@@ -108,11 +108,11 @@ class TextSource(Source):
             except (OSError, pa.ArrowException) as error:
                 raise DataError(f"{path} after line {reader.line_num}: cannot be read: {error}") from error
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self) -> Iterator[Rows]:
         for path in self._files.paths:
             yield from self._file_batches(path)
 
-    def _file_batches(self, path: str) -> Iterator[pa.RecordBatch]:
+    def _file_batches(self, path: str) -> Iterator[pa.Table]:
         columns = self.columns()
         skip = self._same_header(path) if self._head else 0
         parse_options = pa_csv.ParseOptions(delimiter=self._delimiter_of(path))
@@ -124,26 +124,24 @@ class TextSource(Source):
             quoted_strings_can_be_null=True,
         )
 
-        def parse(piece: bytes, first: bool) -> list[pa.RecordBatch]:
+        def parse(piece: bytes, first: bool) -> pa.Table:
             """The rows of some lines. A line is a row: line breaks in quotes are refused anyway."""
             options = pa_csv.ReadOptions(
                 block_size=len(piece) + 1, column_names=columns.names, skip_rows=skip if first else 0, use_threads=False
             )
             try:
-                table = pa_csv.read_csv(pa.BufferReader(piece), options, parse_options, convert_options)
+                return pa_csv.read_csv(pa.BufferReader(piece), options, parse_options, convert_options)
             except pa.ArrowInvalid as error:
                 if "Empty CSV file" in str(error):
-                    return []  # blank lines only; the caller counts rows
+                    return columns.schema.empty_table()  # blank lines only; the caller counts rows
                 raise
-            return table.to_batches()
 
         try:
             with self._files.open(path) as stream:
-                for batches in in_order(whole_lines(stream), parse):
-                    for batch in batches:
-                        if wrong_rows(batch, columns):
-                            self._explain(path, "a row is wrong")
-                        yield batch
+                for table in gathered(in_order(whole_lines(stream), parse)):
+                    if wrong_rows(table, columns):
+                        self._explain(path, "a row is wrong")
+                    yield table
         except pa.ArrowInvalid as error:
             self._explain(path, str(error))
         except (OSError, pa.ArrowException) as error:
