@@ -270,9 +270,9 @@ def added(array: np.ndarray, number: int = 1) -> np.ndarray:
         (HOST, "/offer", with_("left", lambda left: np.full_like(left, 59)), "are not those of rows in the node"),
         (HOST, "/offer", with_("left", lambda left: left.astype(float)), "expected an array of int64"),
         (HOST, "/offer", with_("left", lambda left: np.ones(10**6, np.int64)), "at most"),
-        (HOST, "/offer", with_("parts", lambda parts: parts * 2), "expected 1 parts"),
-        (HOST, "/offer", with_("parts", lambda parts: [parts[0][:-5]]), "cannot be used"),
-        (HOST, "/offer", with_("parts", lambda parts: [b"\x07" * len(part) for part in parts]), "cannot be used"),
+        (HOST, "/offer", with_("sums", lambda sums: sums + sums), "bytes"),
+        (HOST, "/offer", with_("sums", lambda sums: sums[:-5]), "cannot be used"),
+        (HOST, "/offer", with_("sums", lambda sums: b"\x07" * len(sums)), "cannot be used"),
         (HOST, "/taken", with_("taken", added), "not chosen"),
         (HOST, "/taken", with_("left", lambda bits: bytes(len(bits))), "rows of a node to the left"),
         (HOST, "/taken", with_("left", lambda bits: bits[:-1]), "bytes"),
@@ -313,7 +313,7 @@ def test_sums_that_wrap_around_are_refused() -> None:
         scheme = additive("OU", keys[0])
         number = scheme.packs(len(value["left"]), Packing(60, "classification").bits)
         large = scheme.encrypt([(1 << scheme.plain_bits) - 1] * number)
-        return {**value, "parts": [large]}
+        return {**value, "sums": large}
 
     with pytest.raises(ProtocolError, match="the sums of host-10000 cannot be used"):
         Run(parameters(**FEW), data(), wrap=wrap).fit()
@@ -340,7 +340,7 @@ def test_messages_carry_no_thresholds_columns_labels_or_scores() -> None:
     setup, tree = {"data", "classes", "public_key"}, {"start", "rows", "offer", "chosen", "taken", "next", "verdict"}
     assert set(sent) == setup | tree
     for _, offer in sent["offer"]:
-        assert set(offer) == {"splits", "left", "parts"}
+        assert set(offer) == {"splits", "left", "sums"}
     # a node's splits come in another order than the columns': left sides that only grow would tell a column
     orders = [offer["left"][: offer["splits"][0]] for _, offer in sent["offer"]]
     assert any((np.diff(left) < 0).sum() > 1 for left in orders)

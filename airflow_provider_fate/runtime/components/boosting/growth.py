@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 
 from airflow_provider_fate.runtime.components.base import Context
+from airflow_provider_fate.runtime.data import Rows
 from airflow_provider_fate.runtime.federation.checks import Array, Bytes, DictOf, ListOf, Optional_, boolean
 
 #: rows of a portion of ciphertexts, and how many portions at most
 PORTION = 16_384
 MOST_PORTIONS = 8
-#: ciphertexts that a host packs, and the guest decrypts, at a time
+#: ciphertexts that one of the engine's workers packs, or decrypts, at a time
 PART = 64
 #: nodes of a tree at most; more than any depth that is allowed gives
 MOST_NODES = 1 << 24
@@ -53,13 +54,16 @@ def taken_check(nodes: int, rows: int) -> DictOf:
 NEXT = DictOf({"nodes": _NUMBERS, "left": _NUMBERS, "open": _NUMBERS, "bits": Bytes()})
 
 
-def offer_check(nodes: int, most: int) -> DictOf:
-    """:param most: splits of one node at most"""
+def offer_check(nodes: int, most: int, size: int) -> DictOf:
+    """
+    :param most: splits of one node at most
+    :param size: bytes of a ciphertext
+    """
     return DictOf(
         {
             "splits": Array("int64", (nodes,)),
             "left": Array("int64", (None,), max_items=nodes * most),
-            "parts": ListOf(Bytes(), max_length=nodes * most),
+            "sums": Bytes(max_length=nodes * most * size),
         }
     )
 
@@ -76,15 +80,16 @@ def portions(sampled: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
     return [[places[portion] for places in cut] for portion in range(number)]
 
 
-def parts(count: int, each: int) -> list[tuple[int, int]]:
-    """Which of ``count`` sums are packed together, from and to, with ``each`` in a ciphertext."""
-    step = each * PART
+def parts(count: int, each: int, rows: Rows) -> list[tuple[int, int]]:
+    """Which of ``count`` sums, from and to, are one job, with ``each`` in a ciphertext: all where the driver computes,
+    which the scheme itself spreads over its cores."""
+    step = each * PART if rows.partitions > 1 else max(1, count)
     return [(start, min(start + step, count)) for start in range(0, count, step)]
 
 
-def spread(ctx: Context, partitions: int, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
+def spread(ctx: Context, rows: Rows, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
     """Each job's result; by the engine's workers where the rows are there too."""
-    return ctx.engine.run(function, jobs) if partitions > 1 else [function(job) for job in jobs]
+    return ctx.engine.run(function, jobs) if rows.partitions > 1 else [function(job) for job in jobs]
 
 
 def bits_of(left: np.ndarray) -> bytes:

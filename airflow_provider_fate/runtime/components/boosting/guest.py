@@ -150,10 +150,10 @@ class _Growing:
             rows = np.concatenate([places + start for places, start in zip(portion, starts, strict=False)])
             g, h = (weight[rows].astype(np.int64) for weight in self.weights)
             jobs.append((self.grower.key, self.packing, g, h))
-        partitions = self.binned.rows.partitions
-        step = self.ctx.engine.parallelism if partitions > 1 else 1
+        rows = self.binned.rows
+        step = self.ctx.engine.parallelism if rows.partitions > 1 else 1
         for first in range(0, len(jobs), step):
-            bodies = growth.spread(self.ctx, partitions, _encrypt, jobs[first : first + step])
+            bodies = growth.spread(self.ctx, rows, _encrypt, jobs[first : first + step])
             for place, body in enumerate(bodies, first):
                 federation.send(self.hosts, f"{self.tag}/rows/{place}", body)
 
@@ -184,14 +184,17 @@ class _Growing:
 
     def _offered(self, level: int, host: Party, opened: list[Node], best: list[Best | None]) -> list[Best | None]:
         """The best splits, those of a host among them."""
-        check = growth.offer_check(len(opened), self.grower.most[host])
+        key = self.grower.key
+        if key is None:
+            raise CryptoError("there is no key")
+        check = growth.offer_check(len(opened), self.grower.most[host], key.public.size)
         offer = self.ctx.federation.receive(host, f"{self.tag}/{level}/offer", check)
         try:
-            g, h = self._decrypted(offer["left"], offer["parts"])
+            g, h = self._decrypted(key, offer["left"], offer["sums"])
         except CryptoError as error:
             raise ProtocolError(str(host), f"the sums of {host} cannot be used: {error}") from None
         sizes = offer["splits"]
-        if (sizes < 0).any() or sizes.sum() != len(offer["left"]):
+        if (sizes < 0).any() or (sizes > len(offer["left"])).any() or sizes.sum() != len(offer["left"]):
             raise ProtocolError(str(host), f"{host} offered {len(offer['left'])} splits, not as many as it said")
         found: list[Best | None] = []
         ends = np.cumsum(sizes)
@@ -200,20 +203,20 @@ class _Growing:
             found.append(self._better(host, node, one, g[some], h[some], offer["left"][some]))
         return found
 
-    def _decrypted(self, count: np.ndarray, bodies: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    def _decrypted(self, key: AdditiveSecretKey, count: np.ndarray, body: bytes) -> tuple[np.ndarray, np.ndarray]:
         """Sums of both derivatives of each split's left side, float64."""
-        key = self.grower.key
-        if key is None:
-            raise CryptoError("there is no key")
-        scheme = key.public
+        scheme, rows = key.public, self.binned.rows
         bits = self.packing.bits if self.grower.compress else scheme.plain_bits
-        wanted = growth.parts(len(count), scheme.each(bits))
-        if len(bodies) != len(wanted):
-            raise CryptoError(f"expected {len(wanted)} parts for {len(count)} splits, got {len(bodies)}")
+        each, size = scheme.each(bits), scheme.size
+        if len(body) != scheme.packs(len(count), bits) * size:
+            raise CryptoError(f"{len(count)} splits in {len(body)} bytes")
         if len(count) and (count.min() < 1 or count.max() >= self.packing.rows):
             raise CryptoError("a split has no rows on one side")
-        jobs = [(key, body, end - start, bits) for body, (start, end) in zip(bodies, wanted, strict=True)]
-        numbers = growth.spread(self.ctx, self.binned.rows.partitions, _unpack, jobs)
+        jobs = [
+            (key, body[start // each * size : -(-end // each) * size], end - start, bits)
+            for start, end in growth.parts(len(count), each, rows)
+        ]
+        numbers = growth.spread(self.ctx, rows, _unpack, jobs)
         sums = [number for part in numbers for number in part]
         return self.derivatives.sums(*self.packing.unpack(sums, count))
 

@@ -180,12 +180,12 @@ class _Growing:
         bits = self.packing.bits if self.grower.compress else scheme.plain_bits
         jobs = [
             (scheme.name, scheme.public, sums[start:end], bits)
-            for start, end in growth.parts(len(sums), scheme.each(bits))
+            for start, end in growth.parts(len(sums), scheme.each(bits), self.binned.rows)
         ]
         value = {
             "splits": np.array([len(found) for found in offered.values()], np.int64),
             "left": np.concatenate(lefts),
-            "parts": growth.spread(self.ctx, self.binned.rows.partitions, _pack, jobs),
+            "sums": b"".join(growth.spread(self.ctx, self.binned.rows, _pack, jobs)),
         }
         federation.send(self.guest, f"{self.tag}/{level}/offer", value)
         return offered
