@@ -60,10 +60,13 @@ class DataStatistics(Component):
             places = chosen(rows.schema, p.column_indexes or [], p.column_names or [], path, self.ctx.log)
         names = [rows.schema.features[place] for place in places]
         left_out = self._abnormal()
-        measured = moments(rows, places, left_out)
+        measured = moments(rows, places, left_out, order=4)
         if measured.infinite.any():
             bad = [names[at] for at in np.flatnonzero(measured.infinite)]
-            raise DataError(f"{self.ctx.name}: {shown(bad)} of {self.ctx.party}'s input holds infinity")
+            raise DataError(
+                f"{self.ctx.name}: {shown(bad)} of {self.ctx.party}'s input holds infinity, or numbers that are too "
+                "far apart"
+            )
         shares = {"median": Fraction(1, 2)}
         shares |= {name: Fraction(int(name[:-1]), 100) for name in p.asked if PERCENTILE.fullmatch(name)}
         usable = rows.transform(partial(_without, left_out), rows.schema) if left_out else rows
@@ -106,8 +109,7 @@ def described(of: Moments, rows: int, bias: bool) -> dict[str, np.ndarray]:
         variance = of.variance
         mean = np.where(n > 0, of.mean, np.nan)
         stddev = np.sqrt(variance)
-        m3, m4 = of.m3 / n, of.m4 / n
-        skewness, kurtosis = m3 / variance**1.5, m4 / variance**2 - 3
+        skewness, kurtosis = of.central[1] / variance**1.5, of.central[2] / variance**2 - 3
         if not bias:
             # SciPy's skew and kurtosis, with the same names: D. Joanes and C. Gill 1998
             skewness = np.where(n > 2, np.sqrt(n * (n - 1)) / (n - 2) * skewness, skewness)

@@ -22,7 +22,7 @@ Who learns what: each party works on its own table alone; nothing is sent.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -34,6 +34,7 @@ from airflow_provider_fate.job.parameters.data_io import DataIOParam
 from airflow_provider_fate.runtime.components.base import Component, Outputs
 from airflow_provider_fate.runtime.components.columns import shown
 from airflow_provider_fate.runtime.components.lines import LineFormat, begins_with_label, features_of, to_columns
+from airflow_provider_fate.runtime.components.moments import moments
 from airflow_provider_fate.runtime.data import LINES, Block, Model, Rows, Schema
 
 FORMAT = 1
@@ -48,7 +49,7 @@ class Layout:
     features: tuple[int, ...]
     label: int | None
 
-    def __call__(self, block: Block) -> Block:
+    def __call__(self, block: Block, _: Any = None) -> Block:
         width = block.x.shape[1]
         if self.features == tuple(range(width)):
             x = block.x
@@ -83,12 +84,11 @@ class Repair:
 class Measures:
     """What one pass over the rows finds, per column of the result (arrays of shape (features,)).
 
-    ``least``, ``most``, ``total`` and ``usable`` concern values that are neither missing nor outliers.
+    ``least``, ``most`` and ``usable`` concern values that are neither missing nor outliers.
     """
 
     least: np.ndarray
     most: np.ndarray
-    total: np.ndarray
     usable: np.ndarray
     missing: np.ndarray
     infinite: np.ndarray
@@ -104,7 +104,6 @@ class Measures:
         return Measures(
             least=reduce("least", np.min, math.inf),
             most=reduce("most", np.max, -math.inf),
-            total=reduce("total", np.sum, 0),
             usable=reduce("usable", np.sum, 0),
             missing=reduce("missing", np.sum, 0),
             infinite=reduce("infinite", np.sum, 0),
@@ -148,10 +147,16 @@ class DataTransform(Component):
         if self.parameters.outlier_replace and not outliers:
             self.ctx.log("outlier_replace is true but outlier_impute names no number: nothing to replace")
         found = self._measure(rows, layout, missing, outliers)
-        fill = (
-            self._replacements("missing_fill", "default_value", found, schema) if self.parameters.missing_fill else None
-        )
-        by = self._replacements("outlier_replace", "outlier_replace_value", found, schema) if outliers else None
+
+        def mean() -> np.ndarray:
+            columns = range(len(schema.features))
+            return moments(rows.transform(layout, schema), columns, (*missing, *outliers), order=1).mean
+
+        fill = by = None
+        if self.parameters.missing_fill:
+            fill = self._replacements("missing_fill", "default_value", found, schema, mean)
+        if outliers:
+            by = self._replacements("outlier_replace", "outlier_replace_value", found, schema, mean)
         model = Model(
             {
                 "format": FORMAT,
@@ -244,7 +249,9 @@ class DataTransform(Component):
             self.ctx.log(f"{name}: {', '.join(map(repr, text))} is no number; such text was read at the upload")
         return tuple(numbers)
 
-    def _replacements(self, parameter: str, designated: str, found: Measures, schema: Schema) -> dict[str, Any]:
+    def _replacements(
+        self, parameter: str, designated: str, found: Measures, schema: Schema, mean: Callable[[], np.ndarray]
+    ) -> dict[str, Any]:
         """The replacement of each feature: ``{"method": ..., "values": [...]}``."""
         method = getattr(self.parameters, f"{parameter}_method") or "designated"
         path = f"{self.ctx.name}.{parameter}_method"
@@ -257,7 +264,7 @@ class DataTransform(Component):
                 "of; drop the column or use 'designated'"
             )
         if method == "mean":
-            return {"method": method, "values": (found.total / found.usable).tolist()}
+            return {"method": method, "values": mean().tolist()}
         return {"method": method, "values": (found.least if method == "min" else found.most).tolist()}
 
     def _designated(self, name: str, features: int) -> list[float]:
@@ -408,7 +415,6 @@ def _measure(
     measures = Measures(
         np.min(x, axis=0, initial=math.inf, where=usable),
         np.max(x, axis=0, initial=-math.inf, where=usable),
-        np.sum(x, axis=0, where=usable),
         usable.sum(axis=0),
         missing.sum(axis=0),
         infinite.sum(axis=0),

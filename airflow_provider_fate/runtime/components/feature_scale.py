@@ -146,7 +146,7 @@ class FeatureScale(Component):
 
     def _check(self, schema: Schema, places: list[int], measured: Moments) -> None:
         for bad, text in (
-            (measured.infinite > 0, "holds infinity"),
+            (measured.infinite > 0, "holds infinity, or numbers that are too far apart"),
             (measured.count == 0, "has no value to scale by; list the other features in scale_col_indexes"),
         ):
             if bad.any():

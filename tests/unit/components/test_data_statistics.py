@@ -75,6 +75,21 @@ def test_as_pandas_and_scipy(partitions, bias) -> None:
             assert found[name][key] == pytest.approx(value, rel=1e-6 if name == "x3" else 1e-11, abs=1e-12), (name, key)
 
 
+def test_the_partitions_make_no_difference() -> None:
+    x = some() * [1, 1e-200, 1, 1, 1e150]
+    found = [fit(table(ids(401), x, partitions=partitions), statistics=ALL) for partitions in (1, 2, 7, 401)]
+    assert all(one == found[0] for one in found)
+
+
+def test_numbers_of_all_sizes() -> None:
+    x = np.array([[1e-320, -1.7e308, 5e200], [3e-320, 0, 5e200], [2e-320, 1.7e308, -5e200]])
+    with pytest.raises(DataError, match="column x1 .* holds infinity, or numbers that are too far apart"):
+        fit(table(ids(3), x))
+    found = fit(table(ids(3), x), column_indexes=[0, 2], statistics=["variance"])
+    assert found["x0"]["mean"] == pytest.approx(2e-320, rel=1e-3)
+    assert (found["x2"]["mean"], found["x2"]["variance"]) == (pytest.approx(5e200 / 3), None)
+
+
 def test_the_median_of_an_odd_number_is_pandas_s() -> None:
     x = some()
     odd = x[~np.isnan(x).any(axis=1)][:201]

@@ -163,6 +163,16 @@ def test_labels_and_the_input_stay_as_they_are() -> None:
     assert values(rows).tolist() == [[1], [2], [6]]
 
 
+@pytest.mark.parametrize("method", ["standard_scale", "min_max_scale"])
+def test_the_partitions_make_no_difference(method) -> None:
+    x = some()
+    x[::5, 2] = NAN
+    found = [fit(table(ids(300), x, partitions=count), method=method, feat_upper=1e6)[0] for count in (1, 2, 7, 300)]
+    assert all(one.model.meta == found[0].model.meta for one in found)
+    scaled = [values(one.data["data"]) for one in found]
+    assert all(np.array_equal(one, scaled[0], equal_nan=True) for one in scaled)
+
+
 @pytest.mark.parametrize("parameters", [{"need_run": False}, {"method": None}])
 def test_nothing_to_do(parameters) -> None:
     rows = table(ids(2), [[1], [2]])
