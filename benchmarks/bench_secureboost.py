@@ -12,6 +12,7 @@ of a tree, in which one party works while the other does.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -50,6 +51,7 @@ class CountingTransport(DirectoryTransport):
 
 
 def main(count: int, features: int, depths: list[int]) -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"  # one core a party: processor time counts one process
     print(f"HeteroSecureBoost, {count} rows x ({features} + {features}) features, {BINS} bins, OU 2048:")
     for depth in depths:
         with tempfile.TemporaryDirectory() as folder:

@@ -31,6 +31,8 @@ _pool: ProcessPoolExecutor | None = None
 
 def cores() -> int:
     """How many processes may compute at the same time, this one among them."""
+    if multiprocessing.current_process().daemon:
+        return 1  # it may have no processes of its own
     limit = os.environ.get("OMP_NUM_THREADS", "")
     found = len(os.sched_getaffinity(0))
     return max(1, min(found, MOST, int(limit) if limit.isdigit() else found))

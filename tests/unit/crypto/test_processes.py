@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -33,6 +34,8 @@ def test_who_has_which_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit, found in {"1": 1, "": len(os.sched_getaffinity(0)), "many": len(os.sched_getaffinity(0))}.items():
         monkeypatch.setenv("OMP_NUM_THREADS", limit)
         assert processes.cores() == min(found, processes.MOST)
+    monkeypatch.setattr(multiprocessing.current_process(), "_config", {"daemon": True})
+    assert processes.cores() == 1
 
 
 def test_pieces() -> None:
