@@ -22,7 +22,7 @@ log, Airflow's XCom) is an aggregate over the labels.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,10 +81,11 @@ class Evaluation(Component):
                 self.ctx.log(f"{prefix.rstrip('_') or name}: {rows.count} predictions without labels, not evaluated")
                 continue
             y, scores = self._collect(rows)
-            numbers, tables = self._metrics(kind, rows.schema, y, scores, wanted)
-            if "psi" in wanted and first is not None:
+            taken = self._kind(rows.schema)
+            numbers, tables = self._metrics(taken, rows.schema, y, scores, wanted)
+            if "psi" in wanted and taken == "binary" and first is not None:
                 numbers["psi"], tables["psi"] = psi(first, scores[:, 0])
-            if kind == "binary" and first is None:
+            if taken == "binary" and first is None:
                 first = scores[:, 0]
             outputs.metrics |= {prefix + key: value for key, value in numbers.items()}
             outputs.summary |= {prefix + key: value for key, value in tables.items()}
@@ -115,14 +116,17 @@ class Evaluation(Component):
         if kind == "regression":
             return self._regression(y, scores[:, 0], wanted)
         if kind == "binary":
-            if scores.shape[1] != 1 or len(schema.classes) > 2:
-                raise ConfigError(
-                    f"{self.ctx.name}.eval_type",
-                    f"is binary, but the predictions have {len(schema.classes)} classes; set it to multi",
-                )
             positive, score, threshold = self._positive(schema, y, scores[:, 0])
             return self._binary(positive, score, threshold, wanted)
-        return self._multi(schema, y, scores, wanted)
+        return self._multi(schema, y, scores, [name for name in wanted if name in DEFAULT["multi"]] or DEFAULT["multi"])
+
+    def _kind(self, schema: Schema) -> str:
+        """``eval_type``; FATE's own jobs of several classes have binary, and there it counts one class against all."""
+        kind = self.parameters.eval_type
+        if kind == "binary" and len(schema.classes) > 2:
+            self.ctx.log(f"eval_type is binary, but the predictions have {len(schema.classes)} classes: taken as multi")
+            return "multi"
+        return kind
 
     def _positive(self, schema: Schema, y: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Whether each label is ``pos_label``, the score of ``pos_label``, and its threshold."""
@@ -164,7 +168,7 @@ class Evaluation(Component):
         return numbers, tables
 
     def _multi(
-        self, schema: Schema, y: np.ndarray, scores: np.ndarray, wanted: tuple[str, ...]
+        self, schema: Schema, y: np.ndarray, scores: np.ndarray, wanted: Sequence[str]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         classes = np.array([float(value) for value in schema.classes])
         if scores.shape[1] == 1 and len(classes) == 2:

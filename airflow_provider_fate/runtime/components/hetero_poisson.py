@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_fate.errors import ConfigError, DataError
+from airflow_provider_fate.errors import DataError
 from airflow_provider_fate.runtime.components.base import Outputs
 from airflow_provider_fate.runtime.components.linear.exchange import Exchange, Extent
 from airflow_provider_fate.runtime.components.linear.factor_exchange import GuestFactorExchange, HostFactorExchange
@@ -68,9 +68,9 @@ class HeteroPoisson(HeteroRegression):
         return exchange
 
     def _without_exposure(self, rows: Rows) -> Rows:
-        """The guest's rows without the column of exposures, which is kept beside them.
+        """The guest's rows without the column of exposures, which is kept beside them. Where there is none of this
+        name, as in FATE's own examples, every row has the exposure 1, and the log says so.
 
-        :raises ConfigError: there is no such column
         :raises DataError: an exposure is not above 0
         """
         name = self.parameters.exposure_colname
@@ -78,9 +78,11 @@ class HeteroPoisson(HeteroRegression):
             return rows
         features = rows.schema.features
         if name not in features:
-            raise ConfigError(
-                f"{self.ctx.name}.exposure_colname", f"{name!r} is not a column; there are {', '.join(features[:10])}"
+            self.ctx.log(
+                f"exposure_colname: there is no column {name!r} among {', '.join(features[:10])}; every row has the "
+                "exposure 1, as in FATE"
             )
+            return rows
         place = features.index(name)
         exposures = rows.map(_column, [place] * rows.partitions)
         for values in exposures:

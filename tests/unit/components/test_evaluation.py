@@ -197,11 +197,18 @@ def test_hosts_without_predictions_and_need_run_false_do_nothing() -> None:
 def test_wrong_inputs_are_refused() -> None:
     with pytest.raises(ConfigError, match="holds features"):
         evaluate(table(["a"], y=[1]))
-    with pytest.raises(ConfigError, match="have 3 classes; set it to multi"):
-        evaluate(predictions([0, 1, 2], np.eye(3), (0, 1, 2)))
     with pytest.raises(ConfigError, match="have no classes"):
         evaluate(predictions([0, 1], [0.1, 0.2], ()), eval_type="multi")
     with pytest.raises(DataError, match="missing or infinite"):
         evaluate(predictions([0, 1], [0.1, np.nan]))
     with pytest.raises(DataError, match="no rows"):
         evaluate(predictions([], np.empty((0, 1)), partitions=1))
+
+
+def test_several_classes_are_no_binary_matter() -> None:
+    """FATE's own one-vs-all example asks for binary; its AUC would be that of one class."""
+    rows = predictions([0, 1, 2, 2], np.eye(3)[[0, 1, 2, 1]], (0, 1, 2))
+    outputs, log = evaluate(rows, metrics=["auc", "accuracy"])
+    assert outputs.metrics == evaluate(rows, eval_type="multi", metrics=["accuracy"])[0].metrics
+    assert any("the predictions have 3 classes: taken as multi" in line for line in log)
+    assert set(evaluate(rows, metrics=["auc"])[0].metrics) == set(evaluate(rows, eval_type="multi")[0].metrics)
