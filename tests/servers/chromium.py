@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.servers.process import Server, require
 
@@ -35,6 +35,7 @@ class Chromium(Server):
         """Start the browser."""
         program = require("chromium", "chromium")
         self._playwright = sync_playwright().start()
+        expect.set_options(timeout=60_000)  # as long as an action: the machine may be busy
         self._browser = self._playwright.chromium.launch(executable_path=program, headless=True, args=_FLAGS)
         return self
 
