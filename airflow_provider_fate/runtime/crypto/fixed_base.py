@@ -8,6 +8,7 @@ follows the number of powers that are asked for.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -30,6 +31,7 @@ class FixedBase:
 
     def __init__(self, base: mpz, modulus: mpz, bits: int) -> None:
         self.base, self.modulus, self.bits = base, modulus, bits
+        self._lock = threading.Lock()
         self._width = 0
         self._wanted = EXPECTED
         self._table: list[mpz] = []
@@ -57,31 +59,34 @@ class FixedBase:
         if bits > self.bits:
             raise ValueError(f"an exponent of {bits} bits for a table of {self.bits}")
         exponents = np.frombuffer(data, np.uint8).reshape(-1, size)
-        self._prepare(len(exponents), bits)
-        table, modulus = self._table, self.modulus
+        width, table = self._prepared(len(exponents), bits)
+        modulus = self.modulus
         powers = []
-        for first, *others in _places(exponents, bits, self._width):
+        for first, *others in _places(exponents, bits, width):
             power = table[first]
             for place in others:
                 power = power * table[place] % modulus
             powers.append(power)
         return powers
 
-    def _prepare(self, count: int, bits: int) -> None:
-        """A table wide enough for ``count`` powers more, with rows for ``bits`` bits."""
-        self._wanted += count
-        best = _width(bits, self._wanted, self.modulus.bit_length())
-        # a table that is there is nearly as good as one that is a little wider
-        if best > self._width + 1 or not self._width:
-            self._width, self._table = best, []
-        size = 1 << self._width
-        while len(self._table) < -(-bits // self._width) * size:
-            # the last power of a row times the row's base is the next row's base
-            base = self._table[-1] * self._table[-size + 1] % self.modulus if self._table else self.base
-            power = mpz(1)
-            for _ in range(size):
-                self._table.append(power)
-                power = power * base % self.modulus
+    def _prepared(self, count: int, bits: int) -> tuple[int, list[mpz]]:
+        """Width and table, wide enough for ``count`` powers more, with rows for ``bits`` bits. Tables only grow, so
+        that a thread may use one while another extends it."""
+        with self._lock:
+            self._wanted += count
+            best = _width(bits, self._wanted, self.modulus.bit_length())
+            # a table that is there is nearly as good as one that is a little wider
+            if best > self._width + 1 or not self._width:
+                self._width, self._table = best, []
+            size, table = 1 << self._width, self._table
+            while len(table) < -(-bits // self._width) * size:
+                # the last power of a row times the row's base is the next row's base
+                base = table[-1] * table[-size + 1] % self.modulus if table else self.base
+                power = mpz(1)
+                for _ in range(size):
+                    table.append(power)
+                    power = power * base % self.modulus
+            return self._width, table
 
 
 def _width(bits: int, count: int, modulus_bits: int) -> int:

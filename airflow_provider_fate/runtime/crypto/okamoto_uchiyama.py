@@ -37,7 +37,13 @@ from airflow_provider_fate.errors import CryptoError
 from airflow_provider_fate.runtime.crypto.additive import KEY_BITS
 from airflow_provider_fate.runtime.crypto.fixed_base import FixedBase
 from airflow_provider_fate.runtime.crypto.numbers import coprime, read, sound_modulus, write
-from airflow_provider_fate.runtime.crypto.residues import SPARE_BITS, STATISTICAL_BITS, ResidueKey, ResidueScheme
+from airflow_provider_fate.runtime.crypto.residues import (
+    REFUSED,
+    SPARE_BITS,
+    STATISTICAL_BITS,
+    ResidueKey,
+    ResidueScheme,
+)
 
 
 def exponent_bits(bits: int) -> int:
@@ -145,7 +151,7 @@ class OkamotoUchiyamaKey(ResidueKey):
         for power in gmpy2.powmod_base_list([number % self._p2 for number in numbers], self._t, self._p2):
             number, rest = gmpy2.f_divmod(power - 1, p)
             if rest:
-                raise CryptoError("not a ciphertext under the OU key in use")
+                raise CryptoError(REFUSED)
             found.append(int(number * self._inverse % p))
         return found
 

@@ -20,6 +20,9 @@ from airflow_provider_fate.runtime.crypto.processes import pieces, spread
 STATISTICAL_BITS = 64
 #: what plaintexts leave of the room, so that a number that wrapped around is noticed, but for a chance of 2**-64
 SPARE_BITS = 64
+#: why a decryption is refused, whatever the reason, without a word of what was found: under Okamoto-Uchiyama, a number
+#: that wrapped around tells the key
+REFUSED = "not a ciphertext under the key in use, or its number is larger than the sums that the protocol has"
 #: less than this a core, some 100 ms, is not spread over processes: encryptions, products of a histogram, ciphertexts
 #: packed or decrypted
 LEAST_ENCRYPTED = 4096
@@ -164,9 +167,8 @@ class ResidueKey(AdditiveSecretKey):
 
     @staticmethod
     def _refuse_above(bits: Sequence[int], numbers: Sequence[int]) -> None:
-        # without a word of what the number is: under Okamoto-Uchiyama, one that wrapped around tells the key
         if any(number >> most for number, most in zip(numbers, bits, strict=True)):
-            raise CryptoError("an encrypted sum is larger than the sums that the protocol has, or under another key")
+            raise CryptoError(REFUSED)
 
 
 # --- pieces of work, here or in another process -------------------------------------------------------------------

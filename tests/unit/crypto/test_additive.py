@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -323,6 +324,9 @@ def test_a_number_beyond_p_is_not_given_away() -> None:
             with pytest.raises(CryptoError) as caught:
                 decrypt(body)
             messages.add(str(caught.value))
+    with pytest.raises(CryptoError) as caught:  # not of the group
+        secret.decrypt(numbers.write([mpz(3)], cipher.size))
+    messages.add(str(caught.value))
     assert len(messages) == 1 and not any(letter.isdigit() for letter in messages.pop())
 
 
@@ -463,6 +467,22 @@ def test_fixed_base_powers(bits: int, exponents: list[int]) -> None:
         exponents = exponents * 40
     with pytest.raises(ValueError, match="bits"):
         one.powers([1 << bits])
+
+
+def test_threads_share_a_table() -> None:
+    """While it grows and is made anew."""
+    modulus, base = (mpz(1) << 521) - 1, mpz(3)
+    one, random = FixedBase(base, modulus, 160), np.random.default_rng(0)
+
+    def work(seed: int) -> bool:
+        for count in (3, 40, 900, 5):
+            exponents = [int(number) << 130 | seed for number in random.integers(1, 1 << 29, count)]
+            if one.powers(exponents) != [gmpy2.powmod(base, exponent, modulus) for exponent in exponents]:
+                return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(8)))
 
 
 def test_inverses_and_coprimality() -> None:
