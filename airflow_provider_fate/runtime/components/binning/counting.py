@@ -18,10 +18,7 @@ from airflow_provider_fate.errors import CryptoError
 from airflow_provider_fate.runtime.components.binning.own import Binned
 from airflow_provider_fate.runtime.components.binning.quantiles import places
 from airflow_provider_fate.runtime.crypto.additive import AdditiveScheme, AdditiveSecretKey, additive
-from airflow_provider_fate.runtime.data import Block, Engine, Rows
-
-#: ciphertexts of sums that one task makes or decrypts; fewer are done in the driver
-FEW = 64
+from airflow_provider_fate.runtime.data import Block, Rows
 
 
 @dataclass(frozen=True)
@@ -97,41 +94,18 @@ def encrypted_sums(
     return [reduce(scheme.add, [part[at] for part in parts]) for at in range(len(layout.groups))]
 
 
-def packed(engine: Engine, scheme: AdditiveScheme, layout: Layout, sums: Sequence[Sequence[Any]]) -> list[bytes]:
+def packed(scheme: AdditiveScheme, layout: Layout, sums: Sequence[Sequence[Any]]) -> list[bytes]:
     """A body for each group of classes, under fresh randomness."""
-    found = []
-    for group, values in zip(layout.groups, sums, strict=True):
-        bits = layout.bits(group)
-        size = FEW * (layout.plain_bits // bits)
-        tasks = [
-            (scheme.name, scheme.public, bits, values[start : start + size]) for start in range(0, len(values), size)
-        ]
-        found.append(b"".join(engine.run(_pack, tasks)))
-    return found
+    return [scheme.pack(values, layout.bits(group)) for group, values in zip(layout.groups, sums, strict=True)]
 
 
-def decrypted(
-    engine: Engine, key: AdditiveSecretKey, layout: Layout, bodies: Sequence[bytes], sums: int
-) -> np.ndarray:
+def decrypted(key: AdditiveSecretKey, layout: Layout, bodies: Sequence[bytes], sums: int) -> np.ndarray:
     """Whole numbers of shape (sums, classes).
 
     :raises CryptoError: a body holds no such numbers
     """
-    found = []
-    for group, body in zip(layout.groups, bodies, strict=True):
-        bits, size = layout.bits(group), key.public.size * FEW
-        most = FEW * (layout.plain_bits // bits)
-        tasks = [
-            (key, body[at * size : (at + 1) * size], min(most, sums - at * most), bits)
-            for at in range(-(-len(body) // size))
-        ]
-        values: list[int] = []
-        for part in engine.run(_unpack, tasks):
-            if isinstance(part, str):
-                raise CryptoError(part)
-            values += part
-        found.append(values)
-    return layout.counts(found)
+    groups = zip(layout.groups, bodies, strict=True)
+    return layout.counts([key.unpack(body, sums, layout.bits(group)) for group, body in groups])
 
 
 # -- what runs on the executors ------------------------------------------------------------------------------------
@@ -163,16 +137,3 @@ class _Add:
             return [scheme.histogram(body, found, bins) for body in bodies]
         except CryptoError as error:
             return str(error)
-
-
-def _pack(task: tuple[str, bytes, int, list[Any]]) -> bytes:
-    method, public, bits, values = task
-    return additive(method, public).pack(values, bits)
-
-
-def _unpack(task: tuple[AdditiveSecretKey, bytes, int, int]) -> list[int] | str:
-    key, body, count, bits = task
-    try:
-        return key.unpack(body, count, bits)
-    except CryptoError as error:
-        return str(error)

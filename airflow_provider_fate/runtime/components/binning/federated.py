@@ -93,7 +93,7 @@ class GuestCounting:
         sums = sum(column["bins"] for column in columns)
         bodies = federation.receive(host, "sums", _Bodies(self._key.public, layout, sums))
         try:
-            counts = counting.decrypted(self.ctx.engine, self._key, layout, bodies, sums)
+            counts = counting.decrypted(self._key, layout, bodies, sums)
         except CryptoError as error:
             raise ProtocolError(str(host), f"the sums from {host} cannot be decrypted: {error}") from None
         found = []
@@ -133,7 +133,7 @@ def count_at_host(
         for column in columns
     ]
     federation.send(guest, "bins", {"columns": said, "optimal": optimal})
-    federation.send(guest, "sums", counting.packed(ctx.engine, scheme, layout, sums))
+    federation.send(guest, "sums", counting.packed(scheme, layout, sums))
     if optimal is None:
         return list(columns)
     check = ListOf(Optional_(ListOf(Integer(0, MOST_BINS), max_length=MOST_BINS)), length=len(columns))
