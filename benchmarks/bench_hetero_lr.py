@@ -5,7 +5,8 @@
 Three processes, one for each party, with messages through a directory; full batch, BFV. Bare is what the protocol
 cannot do without, as plain calls of SEAL with everything in memory: encryptions, additions, transforms, products with
 the encoded columns, masks, decryptions; in the order of the protocol, with what two parties do at the same time counted
-once (the longer). Encoding the columns, once for a training, is not in it, and not in the epochs after the first.
+once (the longer). Encoding the columns, once for a training, is not in it, and not in the epochs after the first. Encryptions count where
+they are used, although ours makes some of them while it waits.
 """
 
 from __future__ import annotations
