@@ -22,8 +22,8 @@ class AdditiveEncryptParam(EncryptParam):
     )
     key_length: Annotated[Int, Field(ge=WEAKEST_KEY, le=8192)] = Field(
         default=STRONG_KEY,
-        description="Bits of the key, a multiple of 16. FATE's old default 1024 is raised to 2048 unless allow_weak_key is set; below "
-        "1024 is refused.",
+        description="Bits of the key, a multiple of 16. FATE's old default 1024 is raised to 2048 unless "
+        "allow_weak_key is set; below 1024 is refused.",
     )
 
     @field_validator("method", mode="before")

@@ -121,6 +121,7 @@ def test_what_is_wrong_is_named(
 def test_without_the_column_of_exposures_every_exposure_is_one() -> None:
     """As in FATE, whose own examples name a column that their table lacks."""
     runs = [
-        Run(settings(max_iter=1, exposure_colname=name), data(), kind=HeteroPoisson).fit() for name in (None, "exposure")
+        Run(settings(max_iter=1, exposure_colname=name), data(), kind=HeteroPoisson).fit()
+        for name in (None, "exposure")
     ]
     assert runs[0].meta(GUEST)["weights"] == pytest.approx(runs[1].meta(GUEST)["weights"], abs=TOLERANCE)
