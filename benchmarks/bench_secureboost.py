@@ -167,5 +167,7 @@ def bare(count: int, features: int, tree: list[dict[str, Any]]) -> dict[str, flo
 
 
 if __name__ == "__main__":
+    # a core for each party, which then starts no processes of its own
+    os.environ["OMP_NUM_THREADS"] = "1"
     numbers_ = [int(text) for text in sys.argv[1:]]
     main(*(numbers_[:2] if len(numbers_) > 1 else [100_000, 20]), numbers_[2:] or [3, 5])
