@@ -78,7 +78,8 @@ def _check_components(components: dict[str, ComponentSpec], trained: Job) -> Non
 def deduced(trained: dict[str, ComponentSpec]) -> dict[str, ComponentSpec]:
     """The components that prediction takes over from training, with their inputs changed.
 
-    Branches that apply a model fitted in the same job, or only feed validate_data, fall away.
+    Branches that apply a model fitted in the same job, or only feed validate_data, fall away, and so do components
+    that gave others their model only, as statistics do to a selection.
 
     :param trained: in the order in which they run
     """
@@ -95,7 +96,8 @@ def deduced(trained: dict[str, ComponentSpec]) -> dict[str, ComponentSpec]:
             continue
         mode, model_of = ("predict", name) if component.spec.fitted else ("fit", None)
         kept[name] = ComponentSpec(name, component.module, inputs, component.outputs, mode, model_of)
-    before = _feeding(trained)
+    models = {ref.partition(".")[0] for c in trained.values() for ref in c.inputs.get("isometric_model", ())}
+    before = _feeding(trained) | {name for name in models if "train_data" not in trained[name].spec.inputs}
     while idle := [name for name in kept if name in before and name not in _feeding(kept)]:
         for name in idle:
             del kept[name]

@@ -32,7 +32,9 @@ def test_every_fitted_component_is_applied_again(breast: Parties) -> None:
         "job_parameters": {"common": {"job_type": "predict", "model_id": job.model_id, "model_version": "job1"}},
     }
     stored = ModelStore(breast.storage(GUEST), GUEST).describe(job.model_id, "job1")["job"]
-    applied = breast.run(Job.parse(conf).with_data(TABLES).for_prediction(stored), "job2")[GUEST]
+    predict = Job.parse(conf).with_data(TABLES).for_prediction(stored)
+    assert not {"statistics_0", "hetero_feature_binning_0"} & set(predict.components)  # the selection is made
+    applied = breast.run(predict, "job2")[GUEST]
     assert set(applied["output"]) == {"hetero_lr_0", "hetero_secureboost_0"}
     tables = TableStore(breast.storage(GUEST))
     for name in applied["output"]:
