@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
+from multiprocessing.util import Finalize
 from typing import Any
 
 #: pieces that each core gets at least, so that all end at about the same time
@@ -85,6 +86,9 @@ def _workers() -> ProcessPoolExecutor:
     with _lock:
         if _pool is None:
             _pool = ProcessPoolExecutor(cores() - 1, multiprocessing.get_context("spawn"), initializer=_start)
+            # a process that multiprocessing started waits for its children; so they end first, and before the pool's
+            # queues do (priority 10)
+            Finalize(None, _pool.shutdown, exitpriority=100)
         return _pool
 
 

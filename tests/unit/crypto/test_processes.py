@@ -114,6 +114,21 @@ def test_encrypted_sums_by_several_processes(method: str, monkeypatch: pytest.Mo
             cipher.histogram(bad, places, bins)
 
 
+def _spread_in_a_child() -> None:
+    processes.cores = lambda: 2  # type: ignore[assignment]
+    processes.spread(time.sleep, [(0.05,)] * 20)
+
+
+def test_a_process_of_multiprocessing_that_spread_work_ends() -> None:
+    child = multiprocessing.get_context("spawn").Process(target=_spread_in_a_child)
+    child.start()
+    child.join(60)
+    try:
+        assert child.exitcode == 0
+    finally:
+        child.kill()
+
+
 def test_no_process_outlives_the_one_that_started_it(tmp_path: Path) -> None:
     script = tmp_path / "party.py"
     script.write_text(
