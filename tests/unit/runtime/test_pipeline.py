@@ -56,7 +56,7 @@ def test_a_missing_table_ends_every_party_with_its_name(parties: Parties) -> Non
     upload(parties.storage(GUEST), DATA / "breast_hetero_guest.csv", "breast_hetero_guest", "y")
     job = lr_job()
     with pytest.raises(StorageError, match="no table 'breast_hetero_host' in namespace 'experiment'"):
-        parties.run(job, wait=3)
+        parties.run(job)
 
 
 def test_a_failing_party_ends_the_others_with_its_reason(breast: Parties) -> None:
