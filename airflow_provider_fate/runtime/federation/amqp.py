@@ -25,6 +25,7 @@ if logging.getLogger("pika").level == logging.NOTSET:
 
 _HEARTBEAT = 20  # seconds; the broker drops a silent connection after two of them
 _PAUSE, _LONGEST_PAUSE = 0.1, 3.0  # seconds between two attempts to connect
+_SET_UP = 10.0  # seconds for a fresh channel to be made ready; a broker that just started has been seen not to answer
 
 
 @dataclass(frozen=True)
@@ -350,6 +351,16 @@ class Link:
         self.channel = channel
         channel.add_on_close_callback(self._on_channel_closed)
         self.set_up(channel)
+        self.call_later(_SET_UP, lambda: self._check_set_up(channel))
+
+    def _check_set_up(self, channel: Channel) -> None:
+        """Begin anew where the broker leaves a request of :meth:`set_up` without an answer."""
+        connection = self._connection
+        if self.channel is not channel or self.ready or connection is None or not connection.is_open:
+            return
+        self._cause = self._cause or TimeoutError("the broker leaves a request unanswered")
+        # an orderly close would wait for that answer
+        connection._terminate_stream(self._cause)
 
     def _on_channel_closed(self, _channel: Channel, reason: BaseException) -> None:
         self._cause = self._cause or reason

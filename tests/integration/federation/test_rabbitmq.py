@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from airflow_provider_fate.errors import PeerFailed, PeerFinished, PeerRestarted, TransportError
+from airflow_provider_fate.runtime.federation import amqp, rabbitmq
 from airflow_provider_fate.runtime.federation.abort import tell_peers
 from airflow_provider_fate.runtime.federation.checks import Array
 from airflow_provider_fate.runtime.federation.config import transport_from_config
@@ -309,3 +310,24 @@ def test_aborting_leaves_no_queue_of_its_own(rabbitmq_node, vhost):
         guest.session.federation().receive(HOST, "x", anything)
     guest.session.abort("because of the host")
     until(lambda: queue_name(JOB, HOST, GUEST) not in queues(rabbitmq_node, vhost), 10)
+
+
+def test_a_request_that_the_broker_leaves_unanswered_is_made_again(rabbitmq_node, vhost, monkeypatch):
+    """As a node did that had just started: the connection was open and the answer to a declaration never came."""
+    declare, unanswered = rabbitmq.declare, []
+
+    def sometimes(channel, queue, callback=None):
+        if len(unanswered) < 2:  # once for who sends, once for who receives
+            unanswered.append(queue)
+            callback = None
+        declare(channel, queue, callback)
+
+    monkeypatch.setattr(rabbitmq, "declare", sometimes)
+    monkeypatch.setattr(amqp, "_SET_UP", 1.0)
+    guest, host = players(config(rabbitmq_node, vhost, connection_timeout=20), parties=(GUEST, HOST))
+    meet(guest, host)
+    guest.session.federation().send(HOST, "x", 7)
+    assert host.session.federation().receive(GUEST, "x", anything) == 7
+    finish(guest, host)
+    assert len(unanswered) == 2
+    until(lambda: not connections(rabbitmq_node, vhost), 20)  # none is left open at the broker

@@ -79,7 +79,8 @@ def test_drafts_are_not_read(tmp_path):
     inbox = tmp_path / JOB / "host-10000" / "guest-9999"
     (inbox / ".00-draft").write_bytes(b"half a mess")
     (inbox / "other.txt").write_bytes(b"something else")
-    (inbox / "1-000.msg").write_bytes(b"whole")
+    (inbox / ".01-draft").write_bytes(b"whole")
+    (inbox / ".01-draft").rename(inbox / "1-000.msg")
     until(lambda: got)
     time.sleep(0.1)
     assert got == [b"whole"]
