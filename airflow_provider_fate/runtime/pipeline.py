@@ -86,11 +86,15 @@ class Pipeline:
     def prepare(self) -> None:
         """Find what the job needs before the parties meet: tables and, to predict, the model.
 
-        :raises ConfigError: the job names no table for this party
+        :raises ConfigError: the job names no table for this party, or a user's component cannot be loaded
         :raises StorageError: a table or model is missing
         """
         for spec in self.job.components.values():
-            if spec.module == READER and self.party.role in spec.roles:
+            if self.party.role not in spec.roles:
+                continue
+            if spec.module != READER:
+                component_class(spec.module).load_early(self.party.role)
+            else:
                 table = self.job.require_table(spec.name, self.party)
                 self._inputs[spec.name] = self.tables.meta(table.namespace, table.name)
         if self.job.job_type == "predict":

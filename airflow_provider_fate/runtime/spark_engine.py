@@ -18,6 +18,9 @@ from airflow_provider_fate.runtime.local_engine import LocalEngine
 #: arguments of all partitions together that travel with the function; larger ones become a partitioned
 #: collection of their own, so that a task receives its own argument only
 SMALL_ARGUMENTS = 256 * 1024
+#: bytes of a block, some more or less, that pass through a column of Spark's at once; its JVM needs several times as
+#: much for each, and has 1 GiB where nobody says more
+_PIECE = 4 << 20
 
 
 class SparkEngine(Engine):
@@ -69,10 +72,10 @@ class SparkEngine(Engine):
         frame = frame.toDF(*_plain_names(names))
 
         def pack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            found = list(batches)
-            if sum(batch.num_rows for batch in found):
-                content = CloudPickleSerializer().dumps(to_block(pa.Table.from_batches(found).rename_columns(names)))
-                yield pa.record_batch([pa.array([content], pa.binary())], ["block"])
+            # as large as Spark reads them: 10,000 rows, where nobody says otherwise
+            for batch in batches:
+                for piece in _pieces(to_block(pa.Table.from_batches([batch]).rename_columns(names))):
+                    yield pa.record_batch([pa.array([CloudPickleSerializer().dumps(piece)], pa.binary())], ["block"])
 
         packed = _one_by_one(frame.mapInArrow(pack, "block binary").rdd.map(_unpack).mapPartitions(_filled(schema)))
         packed.persist(StorageLevel.MEMORY_AND_DISK)
@@ -125,6 +128,14 @@ def _unpack(row: Any) -> Block:
     return CloudPickleSerializer().loads(bytes(row[0]))
 
 
+def _pieces(block: Block) -> Iterator[Block]:
+    """A block cut into some of at most :data:`_PIECE` bytes, text not counted; none where it is empty."""
+    rows = max(1, _PIECE // (8 * block.x.shape[1] + 64))
+    if len(block) <= rows:
+        return iter([block] if len(block) else [])
+    return (block.take(np.arange(start, min(start + rows, len(block)))) for start in range(0, len(block), rows))
+
+
 def _empty(schema: Schema) -> Block:
     return Block(
         pa.array([], pa.string()),
@@ -136,7 +147,7 @@ def _empty(schema: Schema) -> Block:
 
 def _filled(schema: Schema) -> Callable[[Iterator[Block]], list[Block]]:
     """Exactly one block in a partition, empty where Spark read no rows into it."""
-    
+
     def fill(blocks: Iterator[Block]) -> list[Block]:
         found = list(blocks)
         return [Block.concat(found) if found else _empty(schema)]
@@ -222,7 +233,8 @@ class SparkRows(Rows):
         """
         plain = _plain_names(columns)
         packed = session.createDataFrame(
-            self._rdd.map(lambda block: (bytearray(CloudPickleSerializer().dumps(block)),)), "block binary"
+            self._rdd.flatMap(_pieces).map(lambda block: (bytearray(CloudPickleSerializer().dumps(block)),)),
+            "block binary",
         )
 
         def unpack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,6 +185,19 @@ def test_airflow_processes_load_nothing_heavy():
                     reached_from[loaded] = reached_from[module]
                     todo.append(loaded)
     assert not wrong, "\n".join(sorted(wrong))
+
+
+def test_an_application_loads_what_is_slow_when_it_is_needed():
+    """Every party and every Python worker imports the components; scikit-learn alone takes seconds of a core."""
+    program = (
+        "import sys\n"
+        "from airflow_provider_fate.runtime import main, pipeline, spark_engine\n"
+        "from airflow_provider_fate.runtime.components.registry import COMPONENTS, component_class\n"
+        "for name in COMPONENTS: component_class(name)\n"
+        "print(*{'sklearn', 'pandas', 'tenseal', 'airflow'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def _with_parents(module: str) -> list[str]:

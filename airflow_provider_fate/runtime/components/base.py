@@ -106,6 +106,13 @@ class Component(ABC):
         self.ctx = ctx
         self.parameters = parameters
 
+    @classmethod  # noqa: B027 - most have nothing to load
+    def load_early(cls, role: str) -> None:
+        """Begin to load, in the background, what takes seconds and a party in this role needs later on.
+
+        Called before the parties meet, for each component of the job.
+        """
+
     def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
         """Learn from, or simply process, the input.
 

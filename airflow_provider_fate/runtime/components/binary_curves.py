@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn import metrics as sk
+
+from airflow_provider_fate.runtime.components import sk_metrics as sk
 
 #: points of a curve
 CURVE_POINTS = 100

@@ -26,29 +26,28 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn import metrics as sk
-from sklearn.exceptions import UndefinedMetricWarning
 
 from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.parameters.evaluation import EvaluationParam
 from airflow_provider_fate.job.parameters.metrics import DEFAULT
+from airflow_provider_fate.runtime.components import sk_metrics as sk
 from airflow_provider_fate.runtime.components.base import Component, Outputs
 from airflow_provider_fate.runtime.components.binary_curves import Curves, ks, psi
 from airflow_provider_fate.runtime.data import Block, Model, Rows, Schema
 
 REGRESSION: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "root_mean_squared_error": sk.root_mean_squared_error,
-    "mean_absolute_error": sk.mean_absolute_error,
-    "mean_squared_error": sk.mean_squared_error,
-    "mean_squared_log_error": sk.mean_squared_log_error,
-    "median_absolute_error": sk.median_absolute_error,
-    "r2_score": sk.r2_score,
-    "explained_variance": sk.explained_variance_score,
+    "root_mean_squared_error": lambda y, predicted: sk.root_mean_squared_error(y, predicted),
+    "mean_absolute_error": lambda y, predicted: sk.mean_absolute_error(y, predicted),
+    "mean_squared_error": lambda y, predicted: sk.mean_squared_error(y, predicted),
+    "mean_squared_log_error": lambda y, predicted: sk.mean_squared_log_error(y, predicted),
+    "median_absolute_error": lambda y, predicted: sk.median_absolute_error(y, predicted),
+    "r2_score": lambda y, predicted: sk.r2_score(y, predicted),
+    "explained_variance": lambda y, predicted: sk.explained_variance_score(y, predicted),
 }
-AT_THRESHOLD = {
+AT_THRESHOLD: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "precision": lambda y, predicted: sk.precision_score(y, predicted, zero_division=0),
     "recall": lambda y, predicted: sk.recall_score(y, predicted, zero_division=0),
-    "accuracy": sk.accuracy_score,
+    "accuracy": lambda y, predicted: sk.accuracy_score(y, predicted),
     "f1_score": lambda y, predicted: sk.f1_score(y, predicted, zero_division=0),
 }
 #: classes in a summary's tables
@@ -60,6 +59,11 @@ class Evaluation(Component):
 
     module = "Evaluation"
     parameters: EvaluationParam
+
+    @classmethod
+    def load_early(cls, role: str) -> None:
+        if role == "guest":  # a host with labels, in a homogeneous job, loads when it comes to it
+            sk.load_early()
 
     def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
         """Metrics of every input that has labels.
@@ -201,6 +205,8 @@ class Evaluation(Component):
     def _regression(
         self, y: np.ndarray, predicted: np.ndarray, wanted: tuple[str, ...]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
+        from sklearn.exceptions import UndefinedMetricWarning
+
         numbers: dict[str, Any] = {}
         for name in wanted:
             try:

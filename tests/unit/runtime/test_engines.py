@@ -14,6 +14,7 @@ import pytest
 from py4j.protocol import Py4JJavaError
 from pyspark.serializers import CloudPickleSerializer
 
+from airflow_provider_fate.runtime import spark_engine as spark_engine_module
 from airflow_provider_fate.runtime.checkpoints import CheckpointStore
 from airflow_provider_fate.runtime.components.base import Outputs
 from airflow_provider_fate.runtime.crypto.processes import cores
@@ -36,6 +37,7 @@ def spark_engine() -> Iterator[SparkEngine]:
         SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
         .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
         .config("spark.sql.caseSensitive", "true")
         .getOrCreate()
     )
@@ -161,6 +163,26 @@ def test_few_rows_are_read_in_the_driver_and_many_on_spark(spark_engine: SparkEn
     assert Block.concat(asked.blocks()).x[:, 0].tolist() == list(range(100))
     assert large.partitions >= 2
     assert sum(large.map(lambda block, _: float(np.nansum(block.x)))) == sum(range(count))
+
+
+def test_a_large_partition_passes_through_spark_in_pieces(spark_engine: SparkEngine, tmp_path: Path) -> None:
+    """In one piece it took several times its size of the JVM's memory, in each direction."""
+    width, count = 200, 6000
+    schema = Schema("id", tuple(f"x{place}" for place in range(width)))
+    x = np.arange(count * width, dtype=float).reshape(count, width)
+    block = Block(pa.array([f"{number:04d}" for number in range(count)]), x)
+    pieces = [len(piece) * width * 8 for piece in spark_engine_module._pieces(block)]
+    assert len(pieces) > 2 and max(pieces) <= spark_engine_module._PIECE
+    assert list(spark_engine_module._pieces(block.take(np.arange(0)))) == []
+
+    tables = TableStore(LocalStorage(tmp_path))
+    meta = TableMeta("ns", "wide", "id", None, [])
+    write_rows(tables, spark_engine.rows([block, block.take(np.arange(0))], schema), meta, spark_engine)
+    rows = read_rows(tables, tables.meta("ns", "wide"), spark_engine, None)
+    assert isinstance(rows, SparkRows) and rows.counts[0] == sum(rows.counts) == count
+    read = Block.concat(rows.blocks())
+    np.testing.assert_array_equal(read.x, x)
+    assert read.ids.equals(block.ids)
 
 
 def write_table(tables: TableStore, name: str, rows: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from airflow_provider_fate.errors import PeerFailed
+from airflow_provider_fate.errors import PeerFailed, PeerTimeout
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.memory import Hub, MemoryTransport
@@ -100,12 +100,12 @@ class Parties:
         return [Try(self, job, party, job_id, wait) for party in only or job.parties]
 
     def run(self, job: Job, job_id: str = "job1", wait: float = 20) -> dict[Party, dict[str, Any]]:
-        """Status of every party; raises the first party's error."""
+        """Status of every party; raises an error of a party's own rather than what it heard of others, or did not."""
         tries = self.start(job, job_id, wait)
         for one in tries:
             one.join(60)
         errors = [one.error for one in tries if one.error is not None]
-        own = [error for error in errors if not isinstance(error, PeerFailed)]
+        own = [error for error in errors if not isinstance(error, PeerFailed | PeerTimeout)]
         for error in [*own, *errors]:
             raise error
         return {one.party: one.status for one in tries if one.status is not None}

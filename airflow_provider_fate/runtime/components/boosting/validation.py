@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn import metrics as sk
 
 from airflow_provider_fate.errors import ConfigError
+from airflow_provider_fate.runtime.components import sk_metrics as sk
 from airflow_provider_fate.runtime.components.linear.validation import class_metrics, gain, regression_metrics
 
 #: what is watched where the job names none

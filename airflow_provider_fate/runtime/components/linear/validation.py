@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn import metrics as sk
 
 from airflow_provider_fate.errors import ConfigError, DataError
+from airflow_provider_fate.runtime.components import sk_metrics as sk
 from airflow_provider_fate.runtime.components.binary_curves import ks
 from airflow_provider_fate.runtime.components.evaluation import AT_THRESHOLD, REGRESSION
 
