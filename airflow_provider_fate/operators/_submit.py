@@ -23,6 +23,7 @@ from airflow_provider_fate.links import FateLink, PeerRunLink, SparkUILink
 from airflow_provider_fate.operators import _ship
 from airflow_provider_fate.operators._identity import default_job_id, log_file
 from airflow_provider_fate.operators._job import as_object
+from airflow_provider_fate.operators._template_files import TemplateFiles
 from airflow_provider_fate.operators._watch import ProgressWatch
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _NONCE_KEY = "fate_nonce"
 _LINKS: dict[str, FateLink] = {"spark_ui": SparkUILink(), "peer_run": PeerRunLink()}
 
 
-class FateSubmitOperator(SparkSubmitOperator):
+class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
     """Base of the operators that run one party's part of a job; not used by itself.
 
     Every argument of ``SparkSubmitOperator`` is taken as well, but for ``application`` and its arguments.
@@ -56,7 +57,7 @@ class FateSubmitOperator(SparkSubmitOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "data": "json", "spark_run": "json", "conf": "json", "env_vars": "json",
     }  # fmt: skip
-    template_ext: Sequence[str] = (".json",)
+    template_files: ClassVar[dict[str, str]] = {"data": ".json", "spark_run": ".json"}
     operator_extra_links = (SparkUILink(), PeerRunLink())
     ui_color = "#fff2cc"
 

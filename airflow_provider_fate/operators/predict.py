@@ -49,6 +49,8 @@ class FatePredictOperator(FateSubmitOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **FateSubmitOperator.template_fields_renderers, "job": "json",
     }  # fmt: skip
+    template_files: ClassVar[dict[str, str]] = {**FateSubmitOperator.template_files, "job": ".json"}
+    template_file_dicts = ("job",)
 
     def __init__(
         self,

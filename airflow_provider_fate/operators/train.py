@@ -30,7 +30,8 @@ class FateTrainOperator(FateSubmitOperator):
     Returns ``job_id``, ``model_id``, ``model_version``, ``metrics`` (by component) and ``output`` (the tables made).
 
     :param job: FATE's runtime conf and DSL: a dict with ``conf`` and ``dsl``, each a dict or the name of a ``.json``
-        file beside the DAG; or the name of one ``.json`` file with both (templated)
+        file; or the name of one ``.json`` file with both. A file beside the DAG is templated, one with an absolute
+        name is read as it stands (templated)
     :param role: ``guest``, ``host`` or ``arbiter`` (templated)
     :param party_id: FATE's party id (templated)
     :param parameters: component parameters that are other than in the job, e.g.
@@ -54,6 +55,10 @@ class FateTrainOperator(FateSubmitOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **FateSubmitOperator.template_fields_renderers, "job": "json", "parameters": "json",
     }  # fmt: skip
+    template_files: ClassVar[dict[str, str]] = {
+        **FateSubmitOperator.template_files, "job": ".json", "parameters": ".json",
+    }  # fmt: skip
+    template_file_dicts = ("job",)
 
     def __init__(
         self, *, job: dict[str, Any] | str, parameters: dict[str, Any] | str | None = None, **kwargs: Any

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, BaseOperator
 
 from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.names import check_name
+from airflow_provider_fate.operators._template_files import TemplateFiles
 from airflow_provider_fate.operators.assets import TABLES, emit, outlet, table_asset
 from airflow_provider_fate.operators.upload_conf import INPUT_FORMATS, boolean, count, from_upload_conf
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_fate.operators.sources import Source
 
 
-class FateUploadOperator(BaseOperator):
+class FateUploadOperator(TemplateFiles, BaseOperator):
     """Put rows into table (namespace, name) of a party's storage.
 
     The rows are streamed: memory stays the same whatever their number. The id column is kept as text, exactly as it
@@ -37,8 +39,8 @@ class FateUploadOperator(BaseOperator):
     :param parameters: values for the query's placeholders, as the database's driver takes them (templated)
     :param namespace: the table's namespace (templated)
     :param name: the table's name (templated)
-    :param upload_conf: FATE's upload conf: a dict, or a ``.json`` file with one; arguments given here go before
-        what it says (templated)
+    :param upload_conf: FATE's upload conf: a dict, or a ``.json`` file with one, beside the DAG or by an absolute
+        name; arguments given here go before what it says (templated)
     :param storage_conn_id: where the table is written (templated)
     :param id_column: name or position (from 0) of the id column; the first one by default (templated)
     :param label_column: name or position of the label. Without it, a label is a column like the others, and
@@ -60,7 +62,7 @@ class FateUploadOperator(BaseOperator):
         "partition", "drop",
     )  # fmt: skip
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "upload_conf": "json", "parameters": "json"}
-    template_ext: Sequence[str] = (".sql", ".json")
+    template_files: ClassVar[dict[str, str]] = {"sql": ".sql", "upload_conf": ".json"}
     ui_color = "#dceefb"
 
     def __init__(
@@ -195,6 +197,16 @@ class FateUploadOperator(BaseOperator):
             raise ConfigError("input_format", f"{given!r} is for text; the rows of a query have columns")
         return given != "dense"
 
+    @staticmethod
+    def _statement(sql: str) -> str:
+        """The query; templating has replaced the name of a file below the DAG's folder by its text already."""
+        if not sql.endswith(".sql"):
+            return sql
+        try:
+            return Path(sql).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ConfigError("sql", f"{sql!r} is not a file that can be read, here or beside the DAG") from error
+
     def _source(self, options: dict[str, Any]) -> Source:
         from airflow_provider_fate.hooks.storage import storage_hook
         from airflow_provider_fate.operators.sources import SqlSource, file_source, query
@@ -202,7 +214,7 @@ class FateUploadOperator(BaseOperator):
         chosen = {"id_column": options.get("id_column"), "label_column": options.get("label_column")}
         if self.sql is not None:
             hook = BaseHook.get_connection(str(self.sql_conn_id)).get_hook()
-            run = query(hook, self.sql, self.parameters, str(self.sql_conn_id))
+            run = query(hook, self._statement(self.sql), self.parameters, str(self.sql_conn_id))
             return SqlSource(run, f"the query on {self.sql_conn_id}", **chosen)
         return file_source(
             options["source"],

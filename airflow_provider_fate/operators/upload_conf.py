@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import json
 from typing import Any
 
 from airflow_provider_fate.errors import ConfigError
+from airflow_provider_fate.operators._job import as_object
 
 #: FATE's key -> the operator's argument
 _SAME = {
@@ -54,18 +54,12 @@ _KNOWN = {*_SAME, *_WITHOUT_MEANING, *_REFUSED, "meta"}
 def from_upload_conf(conf: dict[str, Any] | str | None) -> tuple[dict[str, Any], list[str]]:
     """Arguments by name, and lines for the log about keys that mean nothing here.
 
-    :param conf: FATE's conf, or its JSON text
+    :param conf: FATE's conf, its JSON text, or the name of a file with it
     :raises ConfigError: not JSON, an unknown key, or one that asks for what is not done here
     """
+    conf = as_object(conf, "upload_conf")
     if conf is None:
         return {}, []
-    if isinstance(conf, str):
-        try:
-            conf = json.loads(conf)
-        except ValueError as error:
-            raise ConfigError("upload_conf", f"is not JSON, nor a .json file that was found: {error}") from error
-    if not isinstance(conf, dict):
-        raise ConfigError("upload_conf", f"is a {type(conf).__name__}; expected an object")
     arguments: dict[str, Any] = {}
     notices = []
     for key, value in conf.items():

@@ -272,7 +272,7 @@ def test_not_parquet_and_mixed(tables_here, write, tmp_path):
         ({"source": "x", "namespace": "a/b"}, r"namespace: 'a/b' is not a safe name"),
         ({"upload_conf": {"file": "x", "partitoin": 3}}, "upload_conf.partitoin: .* did you mean 'partition'"),
         ({"upload_conf": {"file": "x", "extend_sid": True}}, "upload_conf.extend_sid: ids are kept"),
-        ({"upload_conf": "nothing.jsn"}, "upload_conf: is not JSON"),
+        ({"upload_conf": "nothing.jsn"}, "upload_conf: 'nothing.jsn' is neither a JSON object nor a file"),
         ({"upload_conf": {"file": "x", "meta": {"input_format": "tags"}}}, "input_format: 'tags' is not one of dense"),
         ({"source": "x", "input_format": "tags"}, "input_format: 'tags' is not one of dense"),
         ({"sql": "select 1", "sql_conn_id": "db", "input_format": "tag"}, "the rows of a query have columns"),
