@@ -38,6 +38,7 @@ EXTRAS = (
 )  # fmt: skip
 #: names that a connection may give, where anybody with access to the admin page can write
 BINARIES = ("spark-submit", "spark2-submit", "spark3-submit")
+_DEPLOY_MODES = ("client", "cluster")
 _EXAMPLE = "--conn-type fate_spark --conn-host 'local[*]'"
 #: lines of spark-submit's output that an error quotes: before, and from a traceback on
 _TAIL, _TRACEBACK = 20, 60
@@ -120,7 +121,12 @@ class FateSparkHook(SparkSubmitHook):
             )
         if not self.spark_binary:
             self.spark_binary = extra.text("spark-binary", BINARIES[0], BINARIES)
-        deploy_mode = self._deploy_mode or extra.text("deploy-mode", None, ("client", "cluster"))
+        deploy_mode = (
+            self._deploy_mode
+            or self._conf_deploy_mode()
+            or extra.text("deploy-mode", None, _DEPLOY_MODES)
+            or self._default_deploy_mode()
+        )
         scheme, port = extra.text("rest-scheme", "http", ("http", "https")), extra.integer("rest-port", 6066, 1, 65535)
         endpoint = None
         if kind == "standalone" and deploy_mode == "cluster" and "," not in master:
@@ -190,6 +196,22 @@ class FateSparkHook(SparkSubmitHook):
     def _is_kubernetes(self, guess: bool) -> None:
         pass
 
+    def _conf_deploy_mode(self) -> str | None:
+        value = self._conf.get(spark_environment.DEPLOY_MODE)
+        if value is not None and value not in _DEPLOY_MODES:
+            raise ConnectionConfigError(
+                f"conf.{spark_environment.DEPLOY_MODE}", f"{value!r} is not known; expected client or cluster"
+            )
+        return value
+
+    def _default_deploy_mode(self) -> str | None:
+        """What Spark takes where nothing of ours says it."""
+        with suppress(ConnectionConfigError):  # no spark-submit, which is said when it is to run
+            properties = Path(self._properties_file) if self._properties_file else self._defaults_file()
+            env = spark_master.environment_of(self._env_vars)
+            return spark_environment.default_deploy_mode(properties) or env.get("DEPLOY_MODE")
+        return None
+
     def _create_keytab_path_from_base64_keytab(self, base64_keytab: str, principal: str | None) -> str:
         try:
             keytab = base64.b64decode(base64_keytab, validate=True)
@@ -202,7 +224,7 @@ class FateSparkHook(SparkSubmitHook):
     # -- the command
 
     def _get_spark_binary_path(self) -> list[str]:
-        return [str(spark_environment.find_binary(self._connection["spark_binary"]))]
+        return [str(spark_environment.find_binary(self.spark_binary))]
 
     def _build_spark_common_args(self) -> list[str]:
         python = str(self._conf.get("spark.pyspark.python", ""))
@@ -216,7 +238,8 @@ class FateSparkHook(SparkSubmitHook):
         if env.get("SPARK_CONF_DIR"):
             return Path(env["SPARK_CONF_DIR"]) / "spark-defaults.conf"
         binary = Path(self._get_spark_binary_path()[0])
-        home = self._environment(binary).get("SPARK_HOME") or env.get("SPARK_HOME") or binary.resolve().parent.parent
+        added = spark_environment.environment(binary, local=False, client=False, env=env)
+        home = added.get("SPARK_HOME") or env.get("SPARK_HOME") or binary.resolve().parent.parent
         return Path(home) / "conf" / "spark-defaults.conf"
 
     def _environment(self, binary: Path) -> dict[str, str]:

@@ -14,6 +14,10 @@ from pathlib import Path
 
 from airflow_provider_fate.hooks.connections import ConnectionConfigError
 
+#: the property that says where the driver runs
+DEPLOY_MODE = "spark.submit.deployMode"
+#: a line of a properties file with it
+_DEPLOY_MODE_LINE = re.compile(rf"^[ \t]*{re.escape(DEPLOY_MODE)}(?:[ \t]*[=:][ \t]*|[ \t]+)(\S+)[ \t]*$", re.MULTILINE)
 #: what Spark 4 needs at least
 JAVA = 17
 
@@ -71,6 +75,15 @@ def environment(binary: Path, *, local: bool, client: bool, env: Mapping[str, st
 
 def _scripts() -> Path:
     return Path(sys.executable).parent.resolve()
+
+
+def default_deploy_mode(properties: Path) -> str | None:
+    """Where the driver runs, as far as ``spark-defaults.conf`` or the file in its place says it."""
+    try:
+        lines = _DEPLOY_MODE_LINE.findall(properties.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+    return lines[-1] if lines else None
 
 
 def check_java(env: Mapping[str, str]) -> str:

@@ -109,6 +109,27 @@ def test_the_fields_of_the_form(hook):
     assert hook("yarn", "spark", extra={"something": "of a newer Airflow"}).kind == "yarn"
 
 
+def test_the_deploy_mode_as_a_property(hook, tmp_path):
+    """As Spark has it: the flag, --conf, and the file of properties; the connection's field comes before that file."""
+    cluster = {"spark.submit.deployMode": "cluster"}
+    made = hook("yarn", conf=cluster)
+    assert not made.client_mode and made._is_yarn_cluster_mode
+    assert not hook("yarn", conf=cluster, extra={"deploy-mode": "client"}).client_mode
+    assert hook("yarn", conf=cluster, deploy_mode="client").client_mode
+    with pytest.raises(ConfigError, match="conf.spark.submit.deployMode: 'Cluster' is not known"):
+        hook("yarn", conf={"spark.submit.deployMode": "Cluster"})
+    env = {"SPARK_CONF_DIR": str(tmp_path)}
+    assert hook("yarn", env_vars=env).client_mode
+    for line in ("spark.submit.deployMode cluster", "a b\n spark.submit.deployMode = cluster \n#c"):
+        (tmp_path / "spark-defaults.conf").write_text(f"spark.submit.deployMode client\n{line}\n")
+        assert not hook("yarn", env_vars=env).client_mode
+        assert hook("yarn", env_vars=env, extra={"deploy-mode": "client"}).client_mode
+        # a file given by name is read instead
+        assert hook("yarn", env_vars=env, properties_file=str(tmp_path / "none")).client_mode
+    (tmp_path / "spark-defaults.conf").write_text("#spark.submit.deployMode cluster\nspark.submit.deployModes cluster\n")
+    assert hook("yarn", env_vars=env).client_mode
+
+
 def test_python_cannot_run_in_cluster_mode_on_a_standalone_master(hook):
     with pytest.raises(ConfigError, match="client mode only"):
         hook("spark://m1:7077", deploy_mode="cluster")._build_spark_submit_command("app.py")
