@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -129,12 +130,17 @@ class SparkRun:
         """Address of the cluster manager, ``None`` for the connection's."""
         return self.flags.get("master")
 
-    def operator_kwargs(self) -> dict[str, Any]:
-        """Arguments of SparkSubmitOperator; the master is not one of them, see :attr:`master`."""
+    def operator_kwargs(self, without: Collection[str] = ()) -> dict[str, Any]:
+        """Arguments of SparkSubmitOperator; the master is not one of them, see :attr:`master`.
+
+        :param without: Spark properties that something else says; flags that say the same are left out
+        """
         kwargs: dict[str, Any] = {}
         conf: dict[str, str] = dict(self.conf)
         for name, value in self.flags.items():
             flag = FLAGS[name]
+            if flag.conf in without:
+                continue
             if flag.argument:
                 kwargs[flag.argument] = value
             elif name != "master" and flag.conf:

@@ -75,7 +75,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         wait_timeout: float | str = 600,
         archives: str | None = None,
         python: str | None = None,
-        name: str = "{{ task.task_id }}",
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
@@ -204,14 +204,16 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         self._master = own.master or base.master
         self._conn_id = self.spark_conn_id
         self._archives = self.archives
-        first, last = own.operator_kwargs(), base.operator_kwargs()
+        first, last = own.operator_kwargs(), base.operator_kwargs(without=self.conf or ())
         settings = storage_hook(self.storage_conn_id).spark_settings()
         self.conf = {**settings["conf"], **last.pop("conf", {}), **(self.conf or {}), **first.pop("conf", {})}
         self.env_vars = {**settings["env_vars"], **(self.env_vars or {})}
-        self.name = first.pop("name", None) or last.pop("name", None) or f"{self.job_id} {party}"
         for key in {*first, *last}:
             attribute = key if hasattr(self, key) else f"_{key}"
-            setattr(self, attribute, first.get(key) or getattr(self, attribute) or last.get(key))
+            # a flag that says no counts as well
+            value = first[key] if key in first else getattr(self, attribute) or last.get(key)
+            setattr(self, attribute, value)
+        self.name = self.name or f"{self.job_id} {party}"
         self.conf.setdefault("spark.ui.showConsoleProgress", "false")
         self._settle_python()
         self._hook = self._get_hook()

@@ -129,6 +129,24 @@ def test_who_says_how_spark_runs(prepared):
     assert pairs(words, "--master") == ["spark://h:7077"]
     assert pairs(words, "--name") == ["of the job"]
     assert {"spark.a=run", "spark.b=task", "spark.c=job"} <= set(pairs(words, "--conf"))
+    words = command(prepared(job=job, name="of the task", conf={"spark.executor.memory": "2g"}))
+    assert pairs(words, "--name") == ["of the task"]
+    assert "spark.executor.memory=2g" in pairs(words, "--conf")
+    assert not pairs(words, "--executor-memory")
+    assert pairs(command(prepared(job=job, name="of the task", spark_run={"name": "run"})), "--name") == ["run"]
+
+
+def test_a_flag_that_says_no_counts(prepared):
+    job = json.loads(json.dumps(JOB))
+    job["conf"]["job_parameters"]["common"]["spark_run"] = {"verbose": True}
+    assert "--verbose" in command(prepared(job=job))
+    assert "--verbose" not in command(prepared(job=job, spark_run={"verbose": False}))
+
+
+def test_a_deploy_mode_that_is_a_property(prepared):
+    task = prepared(spark_run={"master": "yarn"}, conf={"spark.submit.deployMode": "cluster"})
+    assert task.application_args == ["guest-9999.json"]
+    assert not task._hook.client_mode
 
 
 def test_a_packed_environment(prepared):
