@@ -199,8 +199,9 @@ def _spark_run() -> str:
     rows = [
         "### spark_run\n\nFlags of spark-submit by their names (`executor-memory`, or `executor_memory`). They "
         "override the Spark connection; what neither sets is for spark-defaults.conf to say. `conf` holds Spark "
-        "properties: a dict, a list of `k=v`, or text with one `k=v` a line. A flag "
-        "and a property that say the same must agree.\n\n"
+        "properties: a dict, a list of `k=v`, or text with one `k=v` a line or `--conf` before each. "
+        "In text and lists, a value with another property in it, as in `spark.a=1 spark.b=2`, is refused; a dict takes "
+        "any value. A flag and a property that say the same must agree.\n\n"
         "| flag | value | the same as | meaning |\n|---|---|---|---|\n"
     ]
     kinds = {"text": "text", "memory": "such as 512m, 4g", "count": "integer ≥ 1", "yes": "boolean"}

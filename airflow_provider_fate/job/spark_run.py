@@ -12,6 +12,10 @@ from airflow_provider_fate.job.names import did_you_mean, short
 from airflow_provider_fate.job.plain import join, plain
 
 _MEMORY = re.compile(r"[0-9]+([kKmMgGtTpP][bB]?|[bB])?")
+#: between properties in text, as on a command line
+_CONF_FLAG = re.compile(r"(?:^|\s)--conf(?:\s+|=)")
+#: another property within a value; ``-Dspark.a=1`` among options of Java is none
+_SWALLOWED = re.compile(r"[\s,;]spark\.[\w.-]+\s*=")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -88,7 +92,8 @@ class SparkRun:
         """Read ``spark_run``.
 
         :param value: a dict of flags (``executor-memory``, also written ``executor_memory`` or
-            ``--executor-memory``), in which ``conf`` is a dict, a list of ``k=v``, or ``k=v`` text with one a line
+            ``--executor-memory``), in which ``conf`` is a dict, a list of ``k=v``, or ``k=v`` text with one a line or
+            ``--conf`` before each
         :raises ConfigError: for an unknown flag, a value that does not fit, and what is set twice with two values
         """
         value = plain(value, path)
@@ -199,10 +204,7 @@ def _properties(value: Any, path: str) -> list[tuple[str, str, str]]:
         items = []
         for i, line in enumerate(lines):
             at = f"{path}[{i}]" if isinstance(value, list) else path
-            if not isinstance(line, str) or "=" not in line:
-                raise ConfigError(at, "expected text such as spark.executor.memoryOverhead=1g")
-            key, _, text = line.strip().removeprefix("--conf ").partition("=")
-            items.append((key, text, at))
+            items += [(*pair, at) for pair in _pairs(line, at)]
     else:
         raise ConfigError(path, "expected a dict, a list of k=v, or k=v text with one property a line")
     for key, item, at in items:
@@ -215,6 +217,24 @@ def _properties(value: Any, path: str) -> list[tuple[str, str, str]]:
         if _CONTROL.search(text):
             raise ConfigError(at, "expected one line of text")
         found.append((name, text, at))
+    return found
+
+
+def _pairs(line: Any, path: str) -> list[tuple[str, str]]:
+    """The properties in a line: one, or several with ``--conf`` before each."""
+    parts = [part for part in _CONF_FLAG.split(line) if part.strip()] if isinstance(line, str) else [""]
+    found = []
+    for part in parts or [""]:
+        key, sign, text = part.partition("=")
+        if not sign:
+            raise ConfigError(path, "expected text such as spark.executor.memoryOverhead=1g")
+        if _SWALLOWED.search(text):
+            raise ConfigError(
+                path,
+                f"the value of {short(key.strip())} has another property in it; write one property a line, or a dict "
+                "where that is meant",
+            )
+        found.append((key, text))
     return found
 
 

@@ -126,7 +126,8 @@ def test_the_deploy_mode_as_a_property(hook, tmp_path):
         assert hook("yarn", env_vars=env, extra={"deploy-mode": "client"}).client_mode
         # a file given by name is read instead
         assert hook("yarn", env_vars=env, properties_file=str(tmp_path / "none")).client_mode
-    (tmp_path / "spark-defaults.conf").write_text("#spark.submit.deployMode cluster\nspark.submit.deployModes cluster\n")
+    others = "#spark.submit.deployMode cluster\nspark.submit.deployModes cluster\n"
+    (tmp_path / "spark-defaults.conf").write_text(others)
     assert hook("yarn", env_vars=env).client_mode
 
 

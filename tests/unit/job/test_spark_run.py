@@ -14,12 +14,26 @@ from airflow_provider_fate.job.spark_run import FLAGS, SparkRun
         {"spark.a": 1, "spark.b": True, "spark.c": "x=y"},
         ["spark.a=1", "spark.b=true", "spark.c=x=y"],
         "spark.a=1\nspark.b=true\nspark.c=x=y\n",
+        "--conf spark.a=1 --conf spark.b=true --conf spark.c=x=y",
+        "spark.a=1 --conf  spark.b=true\n--conf=spark.c=x=y",
+        ["--conf spark.a=1 --conf spark.b=true", "spark.c=x=y"],
     ],
 )
 def test_conf_as_dict_list_or_text(conf: object) -> None:
     run = SparkRun.parse({"conf": conf})
     assert run.conf == {"spark.a": "1", "spark.b": "true", "spark.c": "x=y"}
     assert run.operator_kwargs() == {"conf": run.conf}
+
+
+@pytest.mark.parametrize("options", ["-Dx=1 -Dspark.y=2", "-Dx=a b=c", "--add-opens=java.base/x=y -Dspark.z=1"])
+def test_options_of_java_are_one_value(options: str) -> None:
+    name = "spark.executor.extraJavaOptions"
+    for conf in ({name: options}, f"{name}={options}", [f"--conf {name}={options}"]):
+        assert SparkRun.parse({"conf": conf}).conf == {name: options}
+
+
+def test_a_dict_takes_any_value() -> None:
+    assert SparkRun.parse({"conf": {"spark.a": "1 spark.b=2"}}).conf == {"spark.a": "1 spark.b=2"}
 
 
 @pytest.mark.parametrize("key", ["executor-memory", "executor_memory", "--executor-memory"])
@@ -84,6 +98,10 @@ def test_nothing_set() -> None:
         ({"conf": 5}, "spark_run.conf", "expected a dict, a list"),
         ({"conf": "spark.a"}, "spark_run.conf", "expected text such as"),
         ({"conf": ["spark.a=1", 5]}, "spark_run.conf[1]", "expected text such as"),
+        ({"conf": "--conf"}, "spark_run.conf", "expected text such as"),
+        ({"conf": "spark.a=1 spark.b=2"}, "spark_run.conf", "one property a line"),
+        ({"conf": "spark.a=1,spark.b=2"}, "spark_run.conf", "one property a line"),
+        ({"conf": ["spark.c=1", "spark.a=1 spark.b =2"]}, "spark_run.conf[1]", "one property a line"),
         ({"conf": {"executor.memory": "4g"}}, "spark_run.conf.executor.memory", "not a Spark property"),
         ({"conf": {"spark.a": [1]}}, "spark_run.conf.spark.a", "expected text"),
         ({"conf": ["spark.a=1", "spark.a=2"]}, "spark_run.conf[1]", "keep one of them"),
