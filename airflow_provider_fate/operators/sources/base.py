@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,34 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_provider_fate.errors import ConfigError, DataError
+from airflow_provider_fate.job.names import did_you_mean
 
 #: texts that stand for a missing number
 MISSING = (
     "", "NA", "N/A", "na", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", "-NaN", "NULL", "Null", "null", "None", "none",
 )  # fmt: skip
+#: numbers as Arrow's reader takes them: what is wrong with a line, and whether it is a header, is asked of these
+NUMBER = re.compile(r"[ \t]*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?[ \t]*\Z", re.ASCII)
+INFINITE = re.compile(r"[ \t]*[-+]?inf(inity)?[ \t]*\Z", re.ASCII | re.IGNORECASE)
+#: beside those of ``MISSING``
+NOT_A_NUMBER = re.compile(r"[ \t]*[-+]?nan(\(\w*\))?[ \t]*\Z", re.ASCII | re.IGNORECASE)
 
 #: some rows, in one piece or in several
 Rows: TypeAlias = pa.RecordBatch | pa.Table
+
+
+def one_character(delimiter: str | None) -> str | None:
+    """What parts the fields of text, checked.
+
+    :raises ConfigError: it cannot do so
+    """
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
+        raise ConfigError(
+            "id_delimiter",
+            f"{delimiter!r} cannot part columns; expected one character, such as ',' or ';' or a tab, "
+            "that is neither a quotation mark nor a line break",
+        )
+    return delimiter
 
 
 @dataclass(frozen=True)
@@ -59,7 +79,7 @@ class Columns:
     ) -> Columns:
         """Check a header and find the id and the label in it.
 
-        :param where: the file or query, for messages
+        :param where: the line of a file, or the query, for messages
         :param id_column: name or position; the first column by default
         :param label_column: name or position; no label by default
         :raises DataError: empty or repeated names
@@ -67,11 +87,13 @@ class Columns:
         """
         for position, name in enumerate(names, start=1):
             if not name.strip():
-                raise DataError(f"{where}: column {position} of the header has no name")
-        repeated = {name: [i + 1 for i, n in enumerate(names) if n == name] for name in names if names.count(name) > 1}
-        if repeated:
-            shown = "; ".join(f"{name!r} at columns {', '.join(map(str, at))}" for name, at in repeated.items())
-            raise DataError(f"{where}: the header has the same name more than once: {shown}")
+                raise DataError(f"{where}, column {position}: has no name")
+        first: dict[str, int] = {}
+        for position, name in enumerate(names, start=1):
+            if (before := first.setdefault(name, position)) != position:
+                raise DataError(
+                    f"{where}, column {position}: is named {name!r}, as column {before} is; each name may occur once"
+                )
         found = _find(names, where, "id_column", 0 if id_column is None else id_column)
         label = None if label_column is None else _find(names, where, "label_column", label_column)
         if label == found:
@@ -86,10 +108,7 @@ def _find(names: Sequence[str], where: str, argument: str, wanted: str | int) ->
         return names[wanted]
     if wanted in names:
         return wanted
-    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    raise ConfigError(argument, f"{where} has no column {wanted!r}; {hint}its columns are: {shown}")
+    raise ConfigError(argument, f"{where} has no column {wanted!r}; {did_you_mean(wanted, names)}")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from airflow_provider_fate.errors import ConfigError, DataError
-from airflow_provider_fate.operators.sources.base import MISSING, Columns, Place, Rows, Source
+from airflow_provider_fate.errors import DataError
+from airflow_provider_fate.operators.sources.base import MISSING, NUMBER, Columns, Place, Rows, Source, one_character
 from airflow_provider_fate.operators.sources.files import Files
 from airflow_provider_fate.operators.sources.pieces import gathered, in_order, whole_lines
 
@@ -18,7 +18,6 @@ from airflow_provider_fate.operators.sources.pieces import gathered, in_order, w
 _NONE = "\x01"
 #: lines that are looked at to see what a file holds
 LOOKED_AT = 100
-_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*\Z", re.ASCII)
 #: what parts tags, or a tag and its value; no name of a column, and no number, has it
 _PARTED = re.compile(r"[:;|]")
 
@@ -39,14 +38,14 @@ def holds_lines(files: Files, delimiter: str, head: bool) -> bool:
         named = bool(lines) and len(lines[0]) > 2 and not _is_parted(lines[0])
         return not named and 2 * sum(map(_is_parted, body)) > len(body)
     return len({len(line) for line in lines}) > 1 or any(
-        field not in MISSING and not _NUMBER.match(field) for line in lines for field in line[1:]
+        field not in MISSING and not NUMBER.match(field) for line in lines for field in line[1:]
     )
 
 
 def _is_parted(fields: list[str]) -> bool:
     """Whether all fields of a line, but the id and a label, hold several things."""
     rest = [field for field in fields[1:] if field.strip()]
-    if len(rest) > 1 and _NUMBER.match(rest[0]):
+    if len(rest) > 1 and NUMBER.match(rest[0]):
         rest = rest[1:]
     return bool(rest) and all(map(_PARTED.search, rest))
 
@@ -60,10 +59,8 @@ class LineSource(Source):
     """
 
     def __init__(self, files: Files, *, delimiter: str | None = None, head: bool = False) -> None:
-        if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
-            raise ConfigError("id_delimiter", f"{delimiter!r} is not one character that can part columns")
         self._files = files
-        self._delimiter = delimiter or ","
+        self._delimiter = one_character(delimiter) or ","
         self._head = head
         self.description = ", ".join(files.paths[:5]) + (", ..." if len(files.paths) > 5 else "")
 
@@ -127,9 +124,10 @@ class LineSource(Source):
     def _explain(self, path: str, problem: str = "a row is wrong") -> None:
         """Say which line is wrong. Always raises."""
         for number, line in self._rows(path):
-            if any("\udc80" <= c <= "\udcff" for c in line):
-                shown = line.encode("utf-8", "surrogateescape")[:40]
-                raise DataError(f"{path} line {number}: {shown!r} is not UTF-8 text")
+            for column, field in enumerate(line.split(self._delimiter), start=1):
+                if any("\udc80" <= c <= "\udcff" for c in field):
+                    shown = field.encode("utf-8", "surrogateescape")[:40]
+                    raise DataError(f"{path} line {number}, column {column}: {shown!r} is not UTF-8 text")
             if not line.split(self._delimiter, 1)[0].strip():
                 raise DataError(f"{path} line {number}, column 'id': the id is empty")
         raise DataError(f"{path}: {problem}")

@@ -15,6 +15,8 @@ from airflow_provider_fate.operators.sources.base import Rows, Source
 from airflow_provider_fate.operators.sources.ids import IdCheck
 
 _ROWS_PER_FILE = 500_000
+#: between two lines of the log about how many rows there are so far
+_TOLD_SECONDS = 10.0
 
 
 def load(
@@ -83,7 +85,8 @@ def _refuse_repeated(ids: IdCheck, source: Source) -> None:
         first, second = source.places(pair)
         if first.id == second.id:
             raise DataError(
-                f"{second.text}: the id {second.id!r} stands at {first.text} already; each id may occur once in a table"
+                f"{second.text}, column {source.columns().id!r}: the id {second.id!r} stands at {first.text} already; "
+                "each id may occur once in a table"
             )
 
 
@@ -125,11 +128,11 @@ def written_behind(write: Callable[[Rows], None]) -> Iterator[Callable[[Rows], N
         raise failed[0]
 
 
-def _told(batches: Iterator[Rows], log: Callable[..., None], every: float = 10.0) -> Iterator[Rows]:
+def _told(batches: Iterator[Rows], log: Callable[..., None]) -> Iterator[Rows]:
     count, last = 0, time.monotonic()
     for rows in batches:
         count += rows.num_rows
-        if time.monotonic() - last >= every:
+        if time.monotonic() - last >= _TOLD_SECONDS:
             log("%d rows so far", count)
             last = time.monotonic()
         yield rows

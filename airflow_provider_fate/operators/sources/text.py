@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from airflow_provider_fate.errors import ConfigError, DataError
-from airflow_provider_fate.operators.sources.base import MISSING, Columns, Place, Rows, Source, wrong_rows
+from airflow_provider_fate.operators.sources.base import (
+    INFINITE,
+    MISSING,
+    NOT_A_NUMBER,
+    NUMBER,
+    Columns,
+    Place,
+    Rows,
+    Source,
+    one_character,
+    wrong_rows,
+)
 from airflow_provider_fate.operators.sources.files import Files, suffix
 from airflow_provider_fate.operators.sources.pieces import gathered, in_order, whole_lines
 
-_NUMBER = re.compile(r"\s*-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*\Z", re.ASCII)
 _INTEGER = re.compile(r"\d{1,9}\Z", re.ASCII)
 _LONGEST_FIELD = 1 << 24
 
@@ -38,12 +48,10 @@ class TextSource(Source):
         id_column: str | int | None = None,
         label_column: str | int | None = None,
     ) -> None:
-        if delimiter is not None and (len(delimiter) != 1 or delimiter in "\r\n\""):
-            raise ConfigError("id_delimiter", f"{delimiter!r} is not one character that can part columns")
         if head and names:
             raise ConfigError("columns", "are named by the files' first lines; give names only with head=False")
         self._files = files
-        self._delimiter = delimiter
+        self._delimiter = one_character(delimiter)
         self._head = head
         self._names = names
         self._id_column = id_column
@@ -58,32 +66,33 @@ class TextSource(Source):
 
     def _read_columns(self) -> Columns:
         first = self._files.paths[0]
-        _, row = self._first_row(first)
+        line, row = self._first_row(first)
         if not row:
             raise DataError(f"{first} is empty; expected " + ("a header and rows" if self._head else "rows"))
         if self._head:
-            self._not_data(first, row)
+            self._not_data(f"{first} line {line}", row)
             names: Sequence[str] = row
         elif self._names:
             if len(self._names) != len(row):
-                raise DataError(f"{first} line 1: has {len(row)} columns, but columns names {len(self._names)}")
+                raise _ragged(f"{first} line {line}", row, self._names, "as columns names them")
             names = self._names
         else:
             names = ["id", *(f"x{i}" for i in range(len(row) - 1))]
-        return Columns.choose(names, first, self._id_column, self._label_column)
+        where = f"{first} line {line}" if self._head else first
+        return Columns.choose(names, where, self._id_column, self._label_column)
 
     @staticmethod
-    def _not_data(path: str, row: list[str]) -> None:
+    def _not_data(where: str, row: list[str]) -> None:
         """Refuse a first line of numbers as a header; names such as 0, 1, 2, ... are names."""
         values = row[1:]
-        if not values or not all(_NUMBER.match(value) for value in values):
+        if not values or not all(NUMBER.match(value) for value in values):
             return
         if all(_INTEGER.match(value) for value in values):
             numbers = [int(value) for value in values]
             if len(numbers) > 1 and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
                 return
         raise DataError(
-            f"{path} line 1: expected the columns' names, found numbers ({', '.join(row[:4])}, ...); "
+            f"{where}, column 2: expected the columns' names, found numbers ({', '.join(row[:4])}, ...); "
             "if the file has no header, set head=False"
         )
 
@@ -96,17 +105,37 @@ class TextSource(Source):
 
     def _rows(self, path: str) -> Iterator[tuple[int, list[str]]]:
         """Line number and fields of every row of a file, the header included; empty lines are passed over."""
+        delimiter = self._delimiter_of(path)
+        began: list[str] = []  # the lines of the row that is being read
+
+        def lines(stream: Iterable[str]) -> Iterator[str]:
+            for line in stream:
+                began.append(line)
+                yield line
+
         with self._files.text(path) as stream:
             csv.field_size_limit(_LONGEST_FIELD)
-            reader = csv.reader(stream, delimiter=self._delimiter_of(path), strict=True)
+            # not strict: Arrow is not either about what follows a closing quotation mark
+            reader = csv.reader(lines(stream), delimiter=delimiter)
             try:
                 for row in reader:
+                    if sum(line.count('"') for line in began) % 2:
+                        self._refuse_open_quote(path, reader.line_num - len(began) + 1, began)
                     if row:
                         yield reader.line_num, row
+                    began.clear()
             except csv.Error as error:
-                raise DataError(f"{path} line {reader.line_num}: {error}") from error
+                _, line, column = _end_of_row(began, delimiter)
+                where = f"{path} line {reader.line_num - len(began) + 1 + line}, column {column}"
+                raise DataError(f"{where}: {error}") from error
             except (OSError, pa.ArrowException) as error:
                 raise DataError(f"{path} after line {reader.line_num}: cannot be read: {error}") from error
+
+    def _refuse_open_quote(self, path: str, first: int, lines: Sequence[str]) -> None:
+        is_open, line, column = _end_of_row(lines, self._delimiter_of(path))
+        if is_open:
+            where = f"{path} line {first + line}, column {column}"
+            raise DataError(f"{where}: a quotation mark opens here, and none closes it")
 
     def batches(self) -> Iterator[Rows]:
         for path in self._files.paths:
@@ -158,12 +187,10 @@ class TextSource(Source):
         for position, (one, other) in enumerate(zip(found, expected, strict=False), start=1):
             if one != other:
                 raise DataError(
-                    f"{path} line 1: column {position} is named {one!r}, expected {other!r} as in "
+                    f"{path} line {line}, column {position}: is named {one!r}, expected {other!r} as in "
                     f"{self._files.paths[0]}"
                 )
-        raise DataError(
-            f"{path} line 1: has {len(found)} columns, expected {len(expected)} as in {self._files.paths[0]}"
-        )
+        raise _ragged(f"{path} line {line}", found, expected, f"as in {self._files.paths[0]}")
 
     def _explain(self, path: str, problem: str) -> None:
         """Read the file again, row by row, and say where it is wrong. Always raises."""
@@ -174,10 +201,7 @@ class TextSource(Source):
         for number, (line, row) in enumerate(rows):
             where = f"{path} line {line}"
             if len(row) != len(names):
-                raise DataError(
-                    f"{where}: has {len(row)} columns, expected {len(names)}"
-                    + (" as in the header" if self._head else "")
-                )
+                raise _ragged(where, row, names, "as in the header" if self._head else "as in the first line")
             for name, value in zip(names, row, strict=True):
                 if wrong := self._wrong(name, value):
                     hint = ""
@@ -198,9 +222,11 @@ class TextSource(Source):
             return None if value.strip() else "the id is empty"
         if value in MISSING:
             return "the label is missing; expected a number" if name == columns.label else None
-        if not _NUMBER.match(value):
-            if value.strip().lstrip("+-").lower() in ("inf", "infinity"):
-                return f"{value!r} is infinite; expected a finite number or a missing one"
+        if NOT_A_NUMBER.match(value):
+            return "the label is missing; expected a number" if name == columns.label else None
+        if INFINITE.match(value):
+            return f"{value!r} is infinite; expected a finite number or a missing one"
+        if not NUMBER.match(value):
             return f"{value!r} is not a number"
         if abs(float(value)) == float("inf"):
             return f"{value!r} is infinite as a 64-bit number; expected a finite one"
@@ -221,3 +247,33 @@ class TextSource(Source):
                         return [found[n] for n in rows]
                 number += 1
         return [found[n] for n in rows]
+
+
+def _ragged(where: str, row: Sequence[str], expected: Sequence[str], reference: str) -> DataError:
+    """A row has other columns than ``expected``."""
+    missing = len(row) < len(expected)
+    column, problem = (repr(expected[len(row)]), "is missing") if missing else (len(expected) + 1, "is one too many")
+    return DataError(
+        f"{where}, column {column}: {problem}; the line has {len(row)} columns, expected {len(expected)} {reference}"
+    )
+
+
+def _end_of_row(lines: Sequence[str], delimiter: str) -> tuple[bool, int, int]:
+    """Whether a row ends in an open quotation mark; and where its last field begins: place of the line, column.
+
+    Python's reader does not say it. A quotation mark counts at the beginning of a field only.
+    """
+    state, line, column = "begin", 0, 1
+    for number, text in enumerate(lines):
+        for character in text:
+            if state == "quoted":
+                state = "closed" if character == '"' else state
+            elif character == delimiter:
+                state, column = "begin", column + 1
+            elif character in "\r\n":
+                continue  # the end, or an empty line before it
+            elif state == "closed":
+                state = "quoted" if character == '"' else "plain"  # two of them stand for one
+            elif state == "begin":
+                state, line = "quoted" if character == '"' else "plain", number
+    return state == "quoted", line, column

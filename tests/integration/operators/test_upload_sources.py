@@ -92,7 +92,7 @@ def test_from_hdfs_to_hdfs(on_hdfs):
 def test_a_failure_leaves_nothing_in_hdfs(on_hdfs, tmp_path):
     client, root = on_hdfs
     (tmp_path / "rows.csv").write_text("id,x\n" + "".join(f"{i},1\n" for i in range(100_000)) + "7,1\n")
-    with pytest.raises(AirflowFailException, match=r"line 100002: the id '7' stands at .* line 9 already"):
+    with pytest.raises(AirflowFailException, match=r"line 100002, column 'id': the id '7' stands at .* line 9 already"):
         upload(source=str(tmp_path / "rows.csv"), storage_conn_id="hdfs", name="broken")
     there = client.status(f"{root}/tables/bank", strict=False) is not None
     assert not there or client.list(f"{root}/tables/bank") == []

@@ -83,8 +83,8 @@ def test_quotes_and_empty_lines(tables_here, write):  # noqa: F811
     ("content", "problem"),
     [
         ("a,t\n ,u\n", "line 2, column 'id': the id is empty"),
-        ("a,t\na,u\n", "line 2: the id 'a' stands at .* line 1 already"),
-        (b"a,t\nb,\xff\n", "line 2: .* is not UTF-8 text"),
+        ("a,t\na,u\n", "line 2, column 'id': the id 'a' stands at .* line 1 already"),
+        (b"a,t\nb,\xff\n", "line 2, column 2: .* is not UTF-8 text"),
         ("", "has no rows"),
     ],
 )
