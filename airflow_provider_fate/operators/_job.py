@@ -27,8 +27,8 @@ def as_object(value: Any, path: str) -> dict[str, Any] | None:
     text = os.fspath(value)
     if not text.lstrip().startswith("{"):
         try:
-            with open(text, encoding="utf-8") as stream:
-                text, value = stream.read(), text
+            with open(text, encoding="utf-8-sig") as stream:
+                path, text = f"{path} ({text})", stream.read()
         except (OSError, ValueError) as error:
             raise ConfigError(
                 path, f"{str(value)!r:.200} is neither a JSON object nor a file that can be read"

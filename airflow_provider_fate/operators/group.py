@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,8 @@ from airflow.providers.common.compat.sdk import TaskGroup, task, task_group
 
 from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.job.party import ROLES, Party
+from airflow_provider_fate.operators._job import as_object
+from airflow_provider_fate.operators._open_dag import open_dag
 from airflow_provider_fate.operators.predict import FatePredictOperator
 from airflow_provider_fate.operators.train import FateTrainOperator
 
@@ -65,16 +66,18 @@ def parties_of(job: Any) -> list[str]:
 
 
 def _read(name: str | os.PathLike[str]) -> Any:
-    from airflow.sdk.definitions._internal.contextmanager import DagContext
-
-    dag = DagContext.get_current()
+    dag = open_dag()
     folders = []
     if dag is not None:
         more = dag.template_searchpath or []
         folders = [Path(dag.fileloc).parent, *([more] if isinstance(more, str) else more)]
     for path in (Path(name), *(Path(folder) / name for folder in folders)):
         if path.is_file():
-            return json.loads(path.read_text(encoding="utf-8"))
+            try:
+                return as_object(path, "job")
+            except ConfigError as error:
+                hint = f"a template is only filled in when the task runs; {_NAME_THEM}"
+                raise ConfigError(error.path, f"{error.problem}; {hint}") from error
     raise ConfigError("job", f"there is no file {os.fspath(name)!r} beside the DAG's file; {_NAME_THEM}")
 
 

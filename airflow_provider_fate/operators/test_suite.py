@@ -15,6 +15,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.job.names import TableName
 from airflow_provider_fate.job.party import ROLES, Party
+from airflow_provider_fate.operators._open_dag import open_dag
 from airflow_provider_fate.operators._suite_file import SuiteFile, Upload, read_suite
 from airflow_provider_fate.operators._suite_jobs import SuiteJob, SuiteJobs
 from airflow_provider_fate.operators._suite_tasks import FateRefusedOperator, FateSuiteSummaryOperator, keep_error
@@ -56,8 +57,6 @@ def fate_test_suite(
     :param arguments: for the operators of all jobs, e.g. ``spark_run``; ``storage_conn_id`` for the uploads as well
     :raises ConfigError: the suite, or a file that it names, is missing or wrong; names file and key
     """
-    from airflow.sdk.definitions._internal.contextmanager import DagContext
-
     caller = sys._getframe(1).f_code.co_filename
     file = _found(Path(path).expanduser(), Path(caller).parent)
     name = dag_id or _id(re.sub(r"_?testsuite$", "", file.stem) or file.stem)
@@ -65,7 +64,7 @@ def fate_test_suite(
         raise ConfigError("at_once", f"{at_once!r}: expected a whole number from 1")
     root = None if data_root is None else _found(Path(data_root).expanduser(), Path(caller).parent)
     suite = read_suite(file, root)
-    if DagContext.get_current() is not None:
+    if open_dag() is not None:
         with TaskGroup(group_id=name, tooltip=f"FATE's test suite {file.name}") as group:
             _Builder(suite, parties, at_once, arguments, f"{group.group_id}.").build(upload)
         return group

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from airflow.sdk import DAG
 
@@ -20,6 +22,17 @@ def test_parties_of_a_job():
         parties_of({"conf": {}})
     with pytest.raises(ConfigError, match="no file 'no.json' beside"):
         parties_of("no.json")
+
+
+@pytest.mark.parametrize("content", ["{'a': 1}", '{"role": {{ params.role }}}', "[]", ""])
+def test_a_job_file_that_cannot_be_read_is_named(tmp_path, content):
+    (tmp_path / "job.json").write_text(content)
+    (tmp_path / "good.json").write_text(json.dumps(CONF))
+    with DAG("d", schedule=None, template_searchpath=str(tmp_path)):
+        assert parties_of({"conf": "good.json"}) == PARTIES
+        for job in ("job.json", {"conf": "job.json"}, tmp_path / "job.json"):
+            with pytest.raises(ConfigError, match=r"^job \(.*/job.json\): .*JSON.*name the parties"):
+                fate_train("lr", job)
 
 
 def test_one_task_for_each_party():
