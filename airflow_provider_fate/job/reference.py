@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import types
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -210,9 +212,15 @@ def _spark_run() -> str:
     return "".join(rows)
 
 
-def main() -> None:
-    TARGET.write_text(text(), encoding="utf-8")
-    print(f"wrote {TARGET}")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_fate.job.reference", description="Write the reference of the job conf."
+    )
+    parser.add_argument("target", nargs="?", type=Path, default=TARGET, help="the file to write; %(default)s otherwise")
+    target = parser.parse_args(arguments).target
+    target.write_text(text(), encoding="utf-8")
+    print(f"wrote {target}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from airflow_provider_fate.job import reference
 from airflow_provider_fate.job.modules import MODULES
 
@@ -13,6 +15,15 @@ def test_the_page_is_what_the_models_say() -> None:
     assert reference.TARGET.read_text(encoding="utf-8") == reference.text(), (
         "docs/job-conf.md is out of date: run python -m airflow_provider_fate.job.reference"
     )
+
+
+def test_it_is_written_where_it_is_wanted(tmp_path, capsys) -> None:
+    reference.main([str(tmp_path / "page.md")])
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == reference.text()
+    for wrong in (["--chekc"], ["a", "b"]):
+        with pytest.raises(SystemExit):
+            reference.main(wrong)
+    assert "usage: python -m airflow_provider_fate.job.reference" in capsys.readouterr().err
 
 
 def test_every_parameter_is_on_the_page() -> None:
