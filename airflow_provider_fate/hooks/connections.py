@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
 from airflow_provider_fate.errors import ConfigError
+from airflow_provider_fate.job.names import did_you_mean
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -70,9 +70,7 @@ class Extras:
         known = sorted(known)
         for name in values:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-                raise self.error(name, f"this field is not known; {hint}")
+                raise self.error(name, f"this field is not known; {did_you_mean(name, known)}")
         self._values = {name: value for name, value in values.items() if value is not None and value != ""}
 
     def error(self, name: str, problem: str) -> ConnectionConfigError:

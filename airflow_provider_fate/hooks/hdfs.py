@@ -15,7 +15,6 @@ from requests.adapters import HTTPAdapter
 
 from airflow_provider_fate.errors import FateError, StorageError
 from airflow_provider_fate.hooks.connections import (
-    ConnectionConfigError,
     Extras,
     get_connection,
     split_hosts,
@@ -251,6 +250,3 @@ def _kerberos_client(extras: Extras) -> type:
         """Authenticates with the ticket of the account that Airflow runs under."""
 
     return TicketClient
-
-
-__all__ = ["ConnectionConfigError", "FateHdfsHook", "WebHdfsStorage"]

@@ -19,6 +19,7 @@ SAFE_WORDS = "ASCII letters, digits and _ . # ~ + @ -, starting with a letter or
 MAX_LENGTH = 200
 #: of a job id: it is a part of queue names, which have 255 bytes at most
 JOB_ID_LENGTH = 128
+_SHOWN = 80
 
 _COMPONENT = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -38,10 +39,10 @@ class TableName:
         return f"{self.namespace}/{self.name}"
 
 
-def short(value: Any, limit: int = 80) -> str:
-    """``repr`` of a value for a message, cut to ``limit`` characters."""
+def short(value: Any) -> str:
+    """``repr`` of a value for a message, cut to 80 characters."""
     text = repr(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def text_of(value: Any, path: str) -> str:
@@ -71,14 +72,14 @@ def check_name(value: Any, path: str) -> str:
     return text
 
 
-def check_job_id(value: Any, path: str = "job_id") -> str:
+def check_job_id(value: Any) -> str:
     """A job's id, which names queues and directories.
 
     :raises ConfigError: unless it is up to 128 characters of :data:`SAFE`
     """
-    text = check_name(value, path)
+    text = check_name(value, "job_id")
     if len(text) > JOB_ID_LENGTH:
-        raise ConfigError(path, f"a job id of {len(text)} characters; at most {JOB_ID_LENGTH} are allowed")
+        raise ConfigError("job_id", f"a job id of {len(text)} characters; at most {JOB_ID_LENGTH} are allowed")
     return text
 
 

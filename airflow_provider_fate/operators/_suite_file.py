@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.job.names import did_you_mean, short
-from airflow_provider_fate.job.plain import merged, plain
+from airflow_provider_fate.job.plain import as_dict, merged, only_keys, plain
 from airflow_provider_fate.operators.upload_conf import from_upload_conf
 
 _TOP = ("data", "tasks", "pipeline_tasks")
@@ -94,7 +94,11 @@ def read_suite(path: Path, data_root: Path | None) -> SuiteFile:
     :param data_root: below which FATE's data files are looked for; by default the folders above the suite
     :raises ConfigError: a file is missing or no JSON, or a key is wrong; names the file and the key
     """
-    return _Reader(path, data_root).read()
+    suite = _json(path, str(path))
+    try:
+        return _Reader(path, data_root).read(suite)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.path}", error.problem) from error
 
 
 class _Reader:
@@ -102,44 +106,43 @@ class _Reader:
         self.path, self.data_root = path, data_root
         self.notices: list[str] = []
 
-    def read(self) -> SuiteFile:
-        suite = _json(self.path, "")
+    def read(self, suite: dict[str, Any]) -> SuiteFile:
         self._check_keys(suite, _TOP, "")
         data = [] if suite.get("data") is None else suite["data"]
         if not isinstance(data, list):
-            raise self._wrong("data", f"expected a list of uploads, got {short(data)}")
+            raise ConfigError("data", f"expected a list of uploads, got {short(data)}")
         uploads = [self._upload(entry, f"data[{place}]") for place, entry in enumerate(data)]
-        tasks = self._dict(suite.get("tasks"), "tasks")
-        scripts = self._dict(suite.get("pipeline_tasks"), "pipeline_tasks")
+        tasks = as_dict(suite.get("tasks"), "tasks")
+        scripts = as_dict(suite.get("pipeline_tasks"), "pipeline_tasks")
         entries: dict[str, Entry] = {}
         for name, given in tasks.items():
             entries.update(self._entries(name, given, f"tasks.{name}"))
         if not entries and not uploads:
             hint = "; pipeline_tasks are Python scripts of FATE's client, which are not run here" if scripts else ""
-            raise self._wrong("tasks", f"is missing or empty{hint}")
+            raise ConfigError("tasks", f"is missing or empty{hint}")
         for entry in entries.values():
             for need in entry.needs:
                 if need not in entries:
-                    raise self._wrong(entry.at, f"needs {short(need)}, which is no task; {did_you_mean(need, entries)}")
+                    raise ConfigError(entry.at, f"needs {short(need)}, which is no task; {did_you_mean(need, entries)}")
         return SuiteFile(self.path, uploads, self._ordered(entries), list(scripts), self.notices)
 
     # -- data
 
     def _upload(self, entry: Any, at: str) -> Upload:
-        given = self._dict(entry, at)
+        given = as_dict(entry, at)
         self._idle(given, at)
         conf = {key: value for key, value in given.items() if key not in (*_PLACE, *_IDLE)}
         name = given.get("table_name", given.get("name"))
         for key, value in (("table_name", name), ("namespace", given.get("namespace"))):
             if not isinstance(value, str) or not value:
-                raise self._wrong(f"{at}.{key}", f"expected text, got {short(value)}")
+                raise ConfigError(f"{at}.{key}", f"expected text, got {short(value)}")
         reason, source = None, ""
         if str(given.get("engine", given.get("storage_engine", ""))).upper() == "PATH":
             reason = "a table of FATE's engine PATH, a directory of images, is known and not there yet"
         else:
             file = given.get("file")
             if not isinstance(file, str) or not file:
-                raise self._wrong(f"{at}.file", f"expected the name of a file, got {short(file)}")
+                raise ConfigError(f"{at}.file", f"expected the name of a file, got {short(file)}")
             source = self._source(file, f"{at}.file")
             try:
                 from_upload_conf(conf)
@@ -153,7 +156,7 @@ class _Reader:
             return ()
         match = _ROLE.fullmatch(value) if isinstance(value, str) else None
         if match is None:
-            raise self._wrong(at, f"{short(value)}: expected guest_0, host_0, host_1, ...")
+            raise ConfigError(at, f"{short(value)}: expected guest_0, host_0, host_1, ...")
         return ((match[1], int(match[2] or 0)),)
 
     def _source(self, file: str, at: str) -> str:
@@ -166,18 +169,18 @@ class _Reader:
         for folder in self.path.parents:
             if (folder / file).exists():
                 return str(folder / file)
-        raise self._wrong(
+        raise ConfigError(
             at, f"{short(file)} is neither beside the suite nor below a folder above it; say with data_root where it is"
         )
 
     # -- tasks
 
     def _entries(self, name: str, value: Any, at: str) -> dict[str, Entry]:
-        given = self._dict(value, at)
+        given = as_dict(value, at)
         self._check_keys(given, _TASK, at)
         conf, conf_file = self._part(given.get("conf"), f"{at}.conf")
         if conf is None:
-            raise self._wrong(f"{at}.conf", "is missing; expected the name of a .json file")
+            raise ConfigError(f"{at}.conf", "is missing; expected the name of a .json file")
         dsl, dsl_file = self._part(given.get("dsl"), f"{at}.dsl")
         entry = Entry(name, at, conf, dsl, ", ".join(filter(None, [conf_file, dsl_file])))
         entry.model_of = self._name(given.get("model_deps") or given.get("deps"), at)
@@ -187,8 +190,8 @@ class _Reader:
                 entry.reason = f"{self.path.name}: {at}.{key}: {what} is known and not there yet"
         made = {name: entry}
         # FATE 1.4: the same job with other values
-        for more, over in self._dict(given.get("substitutes"), f"{at}.substitutes").items():
-            changed = merged(conf, self._dict(over, f"{at}.substitutes.{more}"))
+        for more, over in as_dict(given.get("substitutes"), f"{at}.substitutes").items():
+            changed = merged(conf, as_dict(over, f"{at}.substitutes.{more}"))
             made[f"{name}.{more}"] = Entry(
                 f"{name}.{more}", f"{at}.substitutes.{more}", changed, dsl, entry.files, entry.model_of, entry.data_of,
                 entry.reason,
@@ -200,25 +203,26 @@ class _Reader:
         if value is None or isinstance(value, dict):
             return value, ""
         if not isinstance(value, str):
-            raise self._wrong(at, f"expected the name of a .json file, got {short(value)}")
-        return _json(self.path.parent / value, f"{self.path.name}: {at}"), Path(value).name
+            raise ConfigError(at, f"expected the name of a .json file, got {short(value)}")
+        file = self.path.parent / value
+        return _json(file, f"{at} ({file})"), Path(value).name
 
     def _name(self, value: Any, at: str) -> str | None:
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         if value is None or (isinstance(value, str) and value):
             return value
-        raise self._wrong(f"{at}.deps", f"expected the name of a task, got {short(value)}")
+        raise ConfigError(f"{at}.deps", f"expected the name of a task, got {short(value)}")
 
     def _data_deps(self, value: Any, at: str) -> dict[str, dict[tuple[str, int], dict[str, str]]]:
         found: dict[str, dict[tuple[str, int], dict[str, str]]] = {}
-        for task, by_role in self._dict(value, at).items():
+        for task, by_role in as_dict(value, at).items():
             found[task] = {}
-            for role, readers in self._dict(by_role, f"{at}.{task}").items():
+            for role, readers in as_dict(by_role, f"{at}.{task}").items():
                 (party,) = self._roles(role, f"{at}.{task}.{role}")
-                for reader, component in self._dict(readers, f"{at}.{task}.{role}").items():
+                for reader, component in as_dict(readers, f"{at}.{task}.{role}").items():
                     if not isinstance(component, str):
-                        raise self._wrong(f"{at}.{task}.{role}.{reader}", "expected the name of a component")
+                        raise ConfigError(f"{at}.{task}.{role}.{reader}", "expected the name of a component")
                     found[task].setdefault(party, {})[reader] = component
         return found
 
@@ -228,7 +232,7 @@ class _Reader:
         while left := [entry for name, entry in entries.items() if name not in order]:
             ready = next((entry for entry in left if all(need in order for need in entry.needs)), None)
             if ready is None:
-                raise self._wrong(left[0].at, f"waits in a circle: {', '.join(entry.name for entry in left)}")
+                raise ConfigError(left[0].at, f"waits in a circle: {', '.join(entry.name for entry in left)}")
             order[ready.name] = ready
         return order
 
@@ -236,9 +240,7 @@ class _Reader:
 
     def _check_keys(self, given: dict[str, Any], known: tuple[str, ...], at: str) -> None:
         self._idle(given, at)
-        for key in given:
-            if key not in (*known, *_IDLE):
-                raise self._wrong(f"{at}.{key}" if at else key, f"unknown key; {did_you_mean(key, known)}")
+        only_keys({key: value for key, value in given.items() if key not in _IDLE}, known, at)
 
     def _idle(self, given: dict[str, Any], at: str) -> None:
         for key, why in _IDLE.items():
@@ -246,23 +248,12 @@ class _Reader:
             if key in given and notice not in self.notices:
                 self.notices.append(notice)
 
-    def _dict(self, value: Any, at: str) -> dict[str, Any]:
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            raise self._wrong(at, f"expected an object, got {short(value)}")
-        return value
 
-    def _wrong(self, at: str, problem: str) -> ConfigError:
-        return ConfigError(f"{self.path}: {at}", problem)
-
-
-def _json(path: Path, named_by: str) -> dict[str, Any]:
+def _json(path: Path, where: str) -> dict[str, Any]:
     """An object from a JSON file.
 
-    :param named_by: file and key that name it, for the error
+    :param where: for the error
     """
-    where = f"{named_by} ({path})" if named_by else str(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

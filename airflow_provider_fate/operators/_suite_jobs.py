@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_fate.errors import ConfigError
+from airflow_provider_fate.job.common import common_of, with_common
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.names import TableName
 from airflow_provider_fate.job.party import ROLES, Party
@@ -73,11 +74,12 @@ class SuiteJobs:
             self.jobs[entry.name] = self._job(entry)
 
     def _job(self, entry: Entry) -> SuiteJob:
-        common = self._common(entry.conf)
-        job_type = str(common.get("job_type", "")).lower()
-        job = SuiteJob(entry, job_type == "predict" or (entry.model_of is not None and job_type != "train"))
+        job = SuiteJob(entry, entry.model_of is not None)
         refused = [need for need in entry.needs if self.jobs[need].reason]
         try:
+            common = common_of(entry.conf)
+            job_type = str(common.get("job_type", "")).lower()
+            job.predicts = job_type == "predict" or (job.predicts and job_type != "train")
             if entry.reason:
                 job.reason = entry.reason
             elif refused:
@@ -93,7 +95,7 @@ class SuiteJobs:
     def _train(self, job: SuiteJob, common: dict[str, Any]) -> None:
         # FATE gives a model the version of its job, whatever stands there
         kept = {key: value for key, value in common.items() if key != "model_version"}
-        conf = self._with_parties(self._with_common(job.entry.conf, kept), None)
+        conf = self._with_parties(with_common(job.entry.conf, kept), None)
         parsed = Job.parse(conf, job.entry.dsl)
         self._settle(job, conf, parsed)
         job.model_id = parsed.model_id
@@ -105,7 +107,7 @@ class SuiteJobs:
             # placeholders, which fate_test replaces as well
             kept.update(model_id=model.model_id)
             kept.pop("model_version", None)
-        conf = self._with_parties(self._with_common(job.entry.conf, kept), model)
+        conf = self._with_parties(with_common(job.entry.conf, kept), model)
         parsed = Job.parse(conf, job.entry.dsl)
         if model is not None and model.parsed is not None:
             parsed = parsed.for_prediction(model.parsed.to_dict())
@@ -177,21 +179,6 @@ class SuiteJobs:
         return found
 
     # -- the conf, changed
-
-    @staticmethod
-    def _common(conf: dict[str, Any]) -> dict[str, Any]:
-        """The job parameters that all parties share."""
-        given = conf.get("job_parameters")
-        if str(conf.get("dsl_version", 1)) == "2":
-            given = given.get("common") if isinstance(given, dict) else None
-        return dict(given) if isinstance(given, dict) else {}
-
-    @staticmethod
-    def _with_common(conf: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
-        if str(conf.get("dsl_version", 1)) != "2":
-            return {**conf, "job_parameters": common}
-        given = conf.get("job_parameters")
-        return {**conf, "job_parameters": {**(given if isinstance(given, dict) else {}), "common": common}}
 
     def _with_parties(self, conf: dict[str, Any], model: SuiteJob | None) -> dict[str, Any]:
         """The conf with the parties that are there; a prediction's are those of its model, as in ``fate_test``."""

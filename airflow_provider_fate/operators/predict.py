@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_fate.errors import ConfigError
+from airflow_provider_fate.job.common import common_of, common_path, with_common
 from airflow_provider_fate.job.names import check_name
 from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.job.plain import join
 from airflow_provider_fate.operators._job import as_object, conf_and_dsl
 from airflow_provider_fate.operators._submit import FateSubmitOperator
 
@@ -126,15 +128,11 @@ def _with_model(conf: dict[str, Any], model_id: str, version: str) -> dict[str, 
 
     :raises ConfigError: it names another model
     """
-    parameters = conf.get("job_parameters") or {}
-    if not isinstance(parameters, dict):
-        raise ConfigError("job_parameters", f"is a {type(parameters).__name__}; expected a dict")
-    v2 = str(conf.get("dsl_version", 1)) == "2"
-    common = dict(parameters.get("common") or {}) if v2 else dict(parameters)
+    common = common_of(conf)
     for key, value in (("job_type", "predict"), ("model_id", model_id), ("model_version", version)):
         given = common.get(key)
         if given is not None and str(given) != value and not (key == "model_version" and given == DEPLOYED):
-            path = f"job_parameters.{'common.' if v2 else ''}{key}"
+            path = join(common_path(conf), key)
             raise ConfigError(path, f"{given!r} in the conf, but this task is for {value!r}; leave one of them out")
         common[key] = value
-    return {**conf, "job_parameters": {**parameters, "common": common} if v2 else common}
+    return with_common(conf, common)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from airflow_provider_fate.errors import ConfigError
+from airflow_provider_fate.job.names import did_you_mean
 from airflow_provider_fate.operators._job import as_object
 
 #: FATE's key -> the operator's argument
@@ -46,6 +46,8 @@ _REFUSED = {
 _META = {"delimiter", "delimitor", "with_label", "label_name", "label_type", "data_type", "input_format", "dtype",
          "id_name", "sample_id_name", "with_match_id", "tag_with_value", "tag_value_delimiter",
          "exclusive_data_type", "missing_fill", "header", "na_values"}  # fmt: skip
+#: of files for each 500,000 rows
+_MOST = 1024
 #: what text holds, by FATE's names
 INPUT_FORMATS = ("dense", "tag", "sparse", "svmlight")
 _KNOWN = {*_SAME, *_WITHOUT_MEANING, *_REFUSED, "meta"}
@@ -74,7 +76,7 @@ def from_upload_conf(conf: dict[str, Any] | str | None) -> tuple[dict[str, Any],
         elif key == "meta":
             arguments.update(_from_meta(value))
         else:
-            raise ConfigError(path, "is not a key of an upload conf" + _near(key, _KNOWN))
+            raise ConfigError(path, f"is not a key of an upload conf; {did_you_mean(key, sorted(_KNOWN))}")
     return arguments, notices
 
 
@@ -84,7 +86,8 @@ def _from_meta(meta: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     for key in meta:
         if key not in _META:
-            raise ConfigError(f"upload_conf.meta.{key}", "is not a key of FATE's table meta" + _near(key, _META))
+            hint = did_you_mean(key, sorted(_META))
+            raise ConfigError(f"upload_conf.meta.{key}", f"is not a key of FATE's table meta; {hint}")
     lined = False
     if (given := meta.get("input_format")) is not None:
         if given not in INPUT_FORMATS:
@@ -103,11 +106,6 @@ def _from_meta(meta: Any) -> dict[str, Any]:
     return arguments
 
 
-def _near(key: str, known: Any) -> str:
-    near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(sorted(known))}"
-
-
 def boolean(path: str, value: Any) -> bool:
     """FATE's 0 and 1, and what a template gives as text."""
     if isinstance(value, str) and value.strip().lower() in ("true", "1", "yes", "false", "0", "no", ""):
@@ -117,12 +115,12 @@ def boolean(path: str, value: Any) -> bool:
     raise ConfigError(path, f"{value!r} is not a yes or no; expected true or false")
 
 
-def count(path: str, value: Any, most: int = 1024) -> int:
-    """A whole number from 1 to ``most``."""
+def count(path: str, value: Any) -> int:
+    """A whole number from 1 to 1024."""
     try:
         number = int(value)
     except (TypeError, ValueError):
         number = 0
-    if isinstance(value, float) and value != number or not 1 <= number <= most:
-        raise ConfigError(path, f"{value!r} is not a whole number from 1 to {most}")
+    if isinstance(value, float) and value != number or not 1 <= number <= _MOST:
+        raise ConfigError(path, f"{value!r} is not a whole number from 1 to {_MOST}")
     return number

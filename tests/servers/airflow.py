@@ -150,10 +150,6 @@ class Airflow(Server):
         log = self.home / f"{component}.log"
         self._processes[component] = Process(f"Airflow {component}", command, log, env=self._env, cwd=self.home)
 
-    def kill_component(self, component: str) -> None:
-        """kill -9 a component with all that it started (the scheduler's tasks included)."""
-        self._processes[component].kill()
-
     def wait_ready(self, seconds: float = 180) -> None:
         """Wait until every component says that it is healthy."""
         self._processes["api-server"].wait_until(self._ready, "ready", seconds)

@@ -200,7 +200,7 @@ def test_the_rpc_port_is_recognised(hdfs, make_hook):
         ({"hdfs_url": "hdfs://nn:port"}, "no valid port"),
         ({"root_path": "/"}, "root_path"),
         ({"root_path": "fate"}, "absolute path"),
-        ({"rootpath": "/x"}, "did you mean 'root_path'"),
+        ({"rootpath": "/x"}, "did you mean root_path"),
         ({"auth": "ldap"}, "simple or kerberos"),
         ({"auth": "kerberos"}, "requests-kerberos.*pip install"),
         ({"timeout": "soon"}, "a number from 1 to 3600"),

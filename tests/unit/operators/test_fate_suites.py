@@ -215,7 +215,7 @@ def test_what_cannot_be_uploaded_leaves_the_others(suite: Suite) -> None:
         ("tasks/lr_predict/deps", "lrr", r"tasks.lr_predict: needs 'lrr', which is no task; did you mean lr\?"),
         ("tasks/lr_predict/deps", {"a": 1}, r"tasks.lr_predict.deps: expected the name of a task"),
         ("tasks/lr/deps", "lr_predict", r"tasks.lr: waits in a circle: lr, lr_predict"),
-        ("tasks/lr", [], r"tasks.lr: expected an object"),
+        ("tasks/lr", [], r"tasks.lr: expected a dict"),
         ("tasks/lr/data_deps", {"lr_v1": {"gest_0": {}}}, r"tasks.lr.data_deps.lr_v1.gest_0: 'gest_0': expected guest"),
         ("tasks/lr/data_deps", {"lr_v1": {"guest_0": {"reader_0": 5}}}, r"guest_0.reader_0: expected the name"),
         ("task", {}, r"testsuite.json: task: unknown key; did you mean tasks\?"),
@@ -224,7 +224,7 @@ def test_what_cannot_be_uploaded_leaves_the_others(suite: Suite) -> None:
         ("data/0/file", None, r"data\[0\].file: expected the name of a file"),
         ("data/1/namespace", 5, r"data\[1\].namespace: expected text"),
         ("data/1/table_name", "", r"data\[1\].table_name: expected text"),
-        ("data/1", "x", r"data\[1\]: expected an object"),
+        ("data/1", "x", r"data\[1\]: expected a dict"),
     ],
 )
 def test_what_is_wrong_names_file_and_key(suite: Suite, path: str, value: Any, says: str) -> None:
