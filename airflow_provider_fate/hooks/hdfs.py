@@ -20,6 +20,7 @@ from airflow_provider_fate.hooks.connections import (
     split_hosts,
     with_port,
 )
+from airflow_provider_fate.hooks.forms import field_behaviour, form_widgets
 from airflow_provider_fate.hooks.network import reason
 from airflow_provider_fate.hooks.webhdfs import FailoverMixin, SimpleClient, WebHdfsStorage
 
@@ -41,6 +42,16 @@ class FateHdfsHook(BaseHook):
     default_conn_name = "fate_hdfs_default"
     conn_type = "fate_hdfs"
     hook_name = "FATE HDFS"
+
+    # Airflow 3.1 looks for these two in the class itself
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        return form_widgets(cls.conn_type)
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        return field_behaviour(cls.conn_type)
 
     def __init__(self, conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -24,6 +24,7 @@ from pika.exceptions import (
 
 from airflow_provider_fate.errors import ConfigError, FateError, TransportError
 from airflow_provider_fate.hooks.connections import Extras, get_connection, split_hosts
+from airflow_provider_fate.hooks.forms import field_behaviour, form_widgets
 from airflow_provider_fate.hooks.network import reason
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.amqp import Broker, Tls
@@ -100,6 +101,16 @@ class FateRabbitMQHook(BaseHook):
     default_conn_name = "fate_rabbitmq_default"
     conn_type = "fate_rabbitmq"
     hook_name = "FATE RabbitMQ"
+
+    # Airflow 3.1 looks for these two in the class itself
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        return form_widgets(cls.conn_type)
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        return field_behaviour(cls.conn_type)
 
     def __init__(self, conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -27,6 +27,7 @@ from airflow.sdk.log import mask_secret
 from airflow_provider_fate.errors import FateError
 from airflow_provider_fate.hooks import spark_environment, spark_master
 from airflow_provider_fate.hooks.connections import ConnectionConfigError, Extras, get_connection
+from airflow_provider_fate.hooks.forms import field_behaviour, form_widgets
 from airflow_provider_fate.hooks.network import reason
 from airflow_provider_fate.hooks.spark_private import PrivateFiles, owner_only, without_secrets
 from airflow_provider_fate.runtime.progress import MARK
@@ -82,6 +83,16 @@ class FateSparkHook(SparkSubmitHook):
     default_conn_name = "fate_spark_default"
     conn_type = "fate_spark"
     hook_name = "FATE Spark"
+
+    # Airflow 3.1 looks for these two in the class itself
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        return form_widgets(cls.conn_type)
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        return field_behaviour(cls.conn_type)
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ ALLOWED = {
     "runtime": ("errors", "job"),
     "testing": ("errors", "job", "runtime"),
     # runtime.progress: the lines and files through which the application tells how it goes
-    "hooks": ("errors", "job", "runtime.storage", "runtime.federation", "runtime.progress"),
+    "hooks": ("errors", "get_provider_info", "job", "runtime.storage", "runtime.federation", "runtime.progress"),
     "operators": ("errors", "job", "hooks", "links"),
     "runtime.components": (
         "errors",
@@ -140,6 +141,17 @@ def test_who_may_import_whom(part):
                 wrong.append(f"{module} imports {name}")
     assert not wrong, "\n".join(sorted(wrong))
     assert list(_modules(part)), f"{PACKAGE}.{part} is not there any more"
+
+
+def test_the_page_on_the_architecture_says_the_same():
+    page = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.split("| part | what it is for | may import |\n|---|---|---|\n", 1)[1].split("\n\n", 1)[0]
+    said = {}
+    for line in table.splitlines():
+        part, _, others = line.strip("| ").split(" | ")
+        named = [name.removesuffix(".py").replace("/", ".").rstrip(".") for name in re.findall("`([^`]+)`", others)]
+        said[part.strip("`").removesuffix(".py").replace("/", ".").rstrip(".")] = sorted(named)
+    assert said == {part: sorted(others) for part, others in ALLOWED.items()}
 
 
 def test_nobody_imports_operators():

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 
 import airflow
@@ -48,6 +49,55 @@ def test_each_hook_is_there_and_knows_the_fields_of_its_form(conn_type):
     standard = {"description", "host", "port", "login", "password", "schema", "extra"}
     assert set(entry["ui-field-behaviour"]["hidden-fields"]) <= standard
     assert set(entry["ui-field-behaviour"]["placeholders"]) <= standard | set(entry["conn-fields"])
+
+
+class Field:
+    """What Airflow 3.1 puts in the place of a field of wtforms while it asks hooks for their forms."""
+
+    kind, format = "", None
+
+    def __init__(self, label=None, validators=None, description="", default=None, widget=None):
+        allowed = [one for one in validators or () if isinstance(one, list)]
+        self.schema = {"type": [self.kind, "null"]}
+        self.schema |= {"format": self.format} if self.format else {}
+        self.schema |= {"enum": allowed[0]} if allowed else {}
+        self.schema |= {} if default is None else {"default": default}
+        self.told = {"label": label, "description": description}
+
+
+@pytest.fixture
+def wtforms(monkeypatch):
+    """The module as Airflow 3.1 leaves it while it asks, whether it is installed or not."""
+    names = {"StringField": "string", "IntegerField": "integer", "BooleanField": "boolean", "PasswordField": "string"}
+    fields = {name: type(name, (Field,), {"kind": kind}) for name, kind in names.items()}
+    fields["PasswordField"].format = "password"
+    module, validators = types.ModuleType("wtforms"), types.ModuleType("wtforms.validators")
+    module.__dict__.update(fields, validators=validators)
+    validators.__dict__.update(Optional=object, any_of=lambda values: values)
+    monkeypatch.setitem(sys.modules, "wtforms", module)
+    monkeypatch.setitem(sys.modules, "wtforms.validators", validators)
+
+
+@pytest.mark.parametrize("conn_type", sorted(TYPES))
+def test_airflow_3_1_finds_the_same_forms_in_the_hooks(conn_type, wtforms):
+    entry = TYPES[conn_type]
+    module, _, name = entry["hook-class-name"].rpartition(".")
+    hook = getattr(importlib.import_module(module), name)
+    assert {"get_connection_form_widgets", "get_ui_field_behaviour"} <= set(vars(hook)), "Airflow looks there only"
+    directory = airflow.__path__[0]
+    with open(f"{directory}/customized_form_field_behaviours.schema.json") as stream:
+        jsonschema.validate(hook.get_ui_field_behaviour(), json.load(stream))
+    widgets = hook.get_connection_form_widgets()
+    assert list(widgets) == list(entry["conn-fields"])
+    # a text field for what wtforms' fields in Airflow's forms cannot do
+    without = {"minimum", "maximum"}
+    for field, widget in widgets.items():
+        expected = {key: value for key, value in entry["conn-fields"][field]["schema"].items() if key not in without}
+        expected |= {"type": ["string", "null"]} if expected["type"][0] == "number" else {}
+        if expected.get("format") == "multiline":
+            del expected["format"]
+        assert widget.schema == expected
+        assert widget.told == {key: entry["conn-fields"][field][key] for key in ("label", "description")}
 
 
 def test_every_module_and_link_that_it_names_is_there():
