@@ -181,5 +181,8 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "connection-types": [_HDFS, _RABBITMQ, _SPARK],
-        "extra-links": ["airflow_provider_fate.links.SparkUILink", "airflow_provider_fate.links.PeerRunLink"],
+        "extra-links": [
+            f"airflow_provider_fate.links.{link}"
+            for link in ("SparkUILink", "GuestRunLink", "HostRunLink", "ArbiterRunLink")
+        ],
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from airflow_provider_fate.links import PeerRunLink, SparkUILink
+from airflow_provider_fate.links import LINKS
 
 
 class FatePlugin(AirflowPlugin):
@@ -14,4 +14,4 @@ class FatePlugin(AirflowPlugin):
 
     # Airflow drops all further plugins of a name that it has seen
     name = "airflow_provider_fate"
-    operator_extra_links: list[Any] = [SparkUILink(), PeerRunLink()]
+    operator_extra_links: list[Any] = list(LINKS.values())

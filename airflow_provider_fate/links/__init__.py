@@ -44,11 +44,31 @@ class SparkUILink(FateLink):
     attribute = "spark_ui_url"
 
 
-class PeerRunLink(FateLink):
-    """To the run of the same job on the Airflow of another party."""
+class GuestRunLink(FateLink):
+    """To the guest's task of the same job, which another Airflow may have."""
 
-    name = "Peer's run"
-    attribute = "peer_run_url"
+    name = "Guest's run"
+    attribute = "guest_run_url"
+
+
+class HostRunLink(FateLink):
+    """To the host's task of the same job; of several hosts, the first one's."""
+
+    name = "Host's run"
+    attribute = "host_run_url"
+
+
+class ArbiterRunLink(FateLink):
+    """To the arbiter's task of the same job."""
+
+    name = "Arbiter's run"
+    attribute = "arbiter_run_url"
+
+
+#: what the application may say -> where it is shown, while the task runs
+LINKS: dict[str, FateLink] = {
+    "spark_ui": SparkUILink(), "guest_run": GuestRunLink(), "host_run": HostRunLink(), "arbiter_run": ArbiterRunLink(),
+}  # fmt: skip
 
 
 def is_web_address(url: str) -> bool:

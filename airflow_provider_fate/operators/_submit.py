@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow_provider_fate.errors import ConfigError, DataError, FateError, reason_for_peers
 from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.links import FateLink, PeerRunLink, SparkUILink
+from airflow_provider_fate.links import LINKS
 from airflow_provider_fate.operators import _ship
 from airflow_provider_fate.operators._identity import default_job_id, log_file
 from airflow_provider_fate.operators._job import as_object
@@ -39,8 +39,6 @@ _TELL_SECONDS = 3.5
 #: quick to start; computing happens in Python, so a JVM that optimises less costs little
 _LOCAL_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 _NONCE_KEY = "fate_nonce"
-#: what the application may say -> where it is shown, while the task runs
-_LINKS: dict[str, FateLink] = {"spark_ui": SparkUILink(), "peer_run": PeerRunLink()}
 
 
 class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
@@ -58,7 +56,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         "data": "json", "spark_run": "json", "conf": "json", "env_vars": "json",
     }  # fmt: skip
     template_files: ClassVar[dict[str, str]] = {"data": ".json", "spark_run": ".json"}
-    operator_extra_links = (SparkUILink(), PeerRunLink())
+    operator_extra_links = tuple(LINKS.values())
     ui_color = "#fff2cc"
 
     def __init__(
@@ -357,7 +355,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         """Take what the application says beside its line in the log."""
         if message.get("error"):
             self._error = {"type": str(message.get("kind", "")), "message": str(message["error"])}
-        for key, link in _LINKS.items():
+        for key, link in LINKS.items():
             if message.get(key) and (ti := (self._context or {}).get("ti")) is not None:
                 link.publish(self, ti, str(message[key]))
 

@@ -281,10 +281,14 @@ class Pipeline:
         """Tell the others where this party's task is shown, for the people who look for the reason of something."""
         peers = [party for party in federation.parties if party != self.party]
         federation.send(peers, "run_url", self.run_url[:MAX_URL])
+        linked: dict[str, str] = {}
         for peer in peers:
             url = federation.receive(peer, "run_url", checks.Text(MAX_URL))
             if url:
-                self.progress.say(f"{peer} shows its part at {url!r}", peer_run=url)
+                # there is one link for each role: of several hosts, to the first
+                link = {} if peer.role in linked else {f"{peer.role}_run": url}
+                linked[peer.role] = url
+                self.progress.say(f"{peer} shows its part at {url!r}", **link)
 
     def _keep(self, run: Run, session: str) -> None:
         """Keep the results of ``session`` where nobody looks for them, but a later try of this party."""

@@ -18,7 +18,7 @@ import pytest
 import airflow_provider_fate
 from airflow_provider_fate.get_provider_info import get_provider_info
 from airflow_provider_fate.hooks import hdfs, rabbitmq, spark
-from airflow_provider_fate.links import PeerRunLink, SparkUILink, is_web_address
+from airflow_provider_fate.links import LINKS, SparkUILink, is_web_address
 
 TYPES = {entry["connection-type"]: entry for entry in get_provider_info()["connection-types"]}
 
@@ -158,7 +158,7 @@ def test_airflow_lists_the_provider(tmp_path):
         assert {f"extra__{conn_type}__{field}" for field in entry["conn-fields"]} <= set(seen["fields"])
         assert conn_type in seen["behaviours"]
     assert set(seen["links"]) >= set(get_provider_info()["extra-links"])
-    assert {"SparkUILink", "PeerRunLink"} <= set(seen["plugin_links"])
+    assert {type(link).__name__ for link in LINKS.values()} <= set(seen["plugin_links"])
     assert "airflow_provider_fate" not in done.stderr, "Airflow warns of something"
 
 
@@ -172,7 +172,15 @@ class Task:
         self.pushed[key] = value
 
 
-@pytest.mark.parametrize("link", [SparkUILink(), PeerRunLink()])
+def test_each_link_has_a_place_of_its_own():
+    for kind in ("name", "attribute", "xcom_key"):
+        assert len({getattr(link, kind) for link in LINKS.values()}) == len(LINKS)
+    assert [path.rpartition(".")[2] for path in get_provider_info()["extra-links"]] == [
+        type(link).__name__ for link in LINKS.values()
+    ]
+
+
+@pytest.mark.parametrize("link", LINKS.values())
 def test_a_link_is_shown_early_and_kept_to_the_end(link):
     operator, ti = Task(), Task()
     assert link.publish(operator, ti, "http://10.0.0.1:4040")

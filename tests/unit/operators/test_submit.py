@@ -309,7 +309,9 @@ def test_templates_mapping_and_links(operator):
     known = {"role", "party_id", "data", "job_id", "spark_run", "storage_conn_id", "conf", "env_vars", "wait_timeout"}
     assert known <= set(operator.template_fields)
     assert set(operator.template_fields_renderers) <= set(operator.template_fields)
-    assert [link.name for link in operator.operator_extra_links] == ["Spark UI", "Peer's run"]
+    assert [link.name for link in operator.operator_extra_links] == [
+        "Spark UI", "Guest's run", "Host's run", "Arbiter's run",
+    ]  # fmt: skip
     own = {"job": JOB} if operator is FateTrainOperator else {"model_id": "m"}
     partial = operator.partial(task_id="t", role="guest", party_id=1)
     assert partial.expand(**{key: [value] for key, value in own.items()}) is not None

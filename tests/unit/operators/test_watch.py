@@ -44,7 +44,7 @@ def test_the_log_shows_what_client_mode_shows(progress: Progress, capsys) -> Non
     said = [
         ("hetero_lr_0 (HeteroLR): started", {}),
         ("hetero_lr_0: iteration 1 of 5, loss 0.6", {}),
-        ("host-10000 shows its part at 'http://a'", {"peer_run": "http://a"}),
+        ("host-10000 shows its part at 'http://a'", {"host_run": "http://a"}),
     ]
     for text, more in said:
         progress.say(text, **more)
@@ -57,7 +57,7 @@ def test_the_log_shows_what_client_mode_shows(progress: Progress, capsys) -> Non
     progress.write_status(state="failed")
     seen.watch.stop()
     assert seen.lines[3:] == ["failed: no"]
-    assert seen.messages[2]["peer_run"] == "http://a" and seen.messages[3]["error"] == "no"
+    assert seen.messages[2]["host_run"] == "http://a" and seen.messages[3]["error"] == "no"
     client = [json.loads(line.removeprefix("@fate ")) for line in capsys.readouterr().out.splitlines()]
     assert client == seen.messages
 

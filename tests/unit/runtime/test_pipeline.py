@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from airflow_provider_fate.errors import FateError, PeerFailed, StorageError
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.pipeline import Pipeline
+from airflow_provider_fate.runtime.progress import Progress
 from airflow_provider_fate.runtime.storage.models import ModelStore
 from airflow_provider_fate.runtime.storage.tables import TableStore
 from tests.unit.runtime.whole_jobs import DATA, GUEST, HOST, TABLES, Parties, job_file, lr_job, upload
@@ -123,3 +126,19 @@ def test_goes_on_from_the_last_common_checkpoint(breast: Parties, monkeypatch: p
         one = store.load(job.model_id, "undisturbed")["hetero_lr_0"].meta
         two = store.load(job.model_id, "disturbed")["hetero_lr_0"].meta
         assert one["weights"] == two["weights"]
+
+
+def test_there_is_one_link_for_each_role(capsys: pytest.CaptureFixture[str]) -> None:
+    me, *peers = (Party.parse(party) for party in ("guest-9", "host-1", "host-2", "host-3", "arbiter-4"))
+    urls = dict(zip(peers, ("", "http://two", "http://three", "http://four"), strict=True))
+    federation = SimpleNamespace(
+        parties=(me, *peers), send=lambda *_: None, receive=lambda peer, tag, check: urls[peer]
+    )
+    pipeline = SimpleNamespace(party=me, run_url="http://me", progress=Progress("j", me))
+    Pipeline._show_runs(pipeline, federation)  # type: ignore[arg-type]
+    said = [json.loads(line.partition(" ")[2]) for line in capsys.readouterr().out.splitlines()]
+    assert said == [
+        {"text": "host-2 shows its part at 'http://two'", "host_run": "http://two"},
+        {"text": "host-3 shows its part at 'http://three'"},
+        {"text": "arbiter-4 shows its part at 'http://four'", "arbiter_run": "http://four"},
+    ]
