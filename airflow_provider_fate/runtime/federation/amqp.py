@@ -103,7 +103,7 @@ class Broker:
 
     def problem(self, error: BaseException | None) -> tuple[TransportError, bool]:
         """An error that says where, who and why, and whether trying again is in vain. Never the password."""
-        cause, hopeless = _cause(error, self)
+        cause, hopeless = _cause(error)
         return TransportError(f"{self}, user {self.login!r}: {cause}"), hopeless
 
 
@@ -118,7 +118,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     yield error
 
 
-def _cause(error: BaseException | None, broker: Broker) -> tuple[str, bool]:
+def _cause(error: BaseException | None) -> tuple[str, bool]:
     for one in _chain(error):
         code = getattr(one, "reply_code", None)
         text = str(getattr(one, "reply_text", ""))
@@ -145,9 +145,9 @@ def _cause(error: BaseException | None, broker: Broker) -> tuple[str, bool]:
         if code == 541 or "vhost" in text:
             return f"the broker is not ready: {text}", False
         if isinstance(one, (TimeoutError, socket.timeout)) or "Timeout" in type(one).__name__:
-            return "no answer in time; check host, port, firewall, and whether ssl is needed", False
+            return "no answer in time; check host, port, firewall, and whether use_ssl is needed", False
         if isinstance(one, pika_errors.IncompatibleProtocolError):
-            return "it does not speak AMQP there; check the port, and whether ssl is needed", False
+            return "it does not speak AMQP there; check the port, and whether use_ssl is needed", False
         if isinstance(one, pika_errors.StreamLostError):
             return f"the connection was lost ({one})", False
         if isinstance(one, OSError):
