@@ -84,7 +84,11 @@ class DataIOParam(Parameters):
     )
     with_label: Bool = Field(default=False, description="Whether the party's table has the label.")
     label_name: Annotated[str, Field(min_length=1)] = Field(default="y", description="Name of the label's column.")
-    label_type: choice(*_TYPES, "str") = Field(default="int", description="Type of the label.")
+    label_type: choice(*_TYPES, "str") = Field(
+        default="int",
+        description="Type of the label. Labels are kept as numbers; text (str) is read as numbers, so classes with "
+        "names must be numbered before the upload.",
+    )
     output_format: choice("dense", "sparse") = Field(
         default="dense",
         description="Form of the features that follow.",
@@ -96,6 +100,8 @@ class DataIOParam(Parameters):
         found: list[tuple[Loc, str]] = []
         if self.data_type == "str":
             found.append((("data_type",), "is str: features are kept as numbers here"))
+        if self.label_type == "str" and self.with_label:
+            found.append((("label_type",), "is str: labels are kept as numbers here"))
         if self.input_format == "dense":
             for name in ("delimitor", "tag_with_value", "tag_value_delimitor"):
                 if name in given and getattr(self, name) != type(self).model_fields[name].default:

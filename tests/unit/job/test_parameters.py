@@ -159,6 +159,7 @@ def test_a_value_is_refused_with_its_path(kind: str, path: str, given: object, s
         ("io", {"delimitor": ";"}, "P.delimitor has no effect, as input_format is dense"),
         ("io", {"output_format": "sparse"}, "P.output_format has no effect here: features are kept as dense"),
         ("io", {"data_type": "str"}, "P.data_type is str: features are kept as numbers"),
+        ("io", {"label_type": "str", "with_label": True}, "P.label_type is str: labels are kept as numbers"),
         ("io", {"exclusive_data_type": {"x0": "str"}}, "P.exclusive_data_type has no effect here"),
         ("io", {"missing_fill_method": "mean"}, "missing_fill is false"),
         ("intersect", {"intersect_method": "raw"}, "raw: is carried out as ECDH on Curve25519"),
