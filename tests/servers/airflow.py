@@ -345,6 +345,18 @@ class Airflow(Server):
                 found += log.splitlines()[-lines:]
         return "\n".join(found)
 
+    def xcoms(self, dag_id: str, run_id: str) -> list[Any]:
+        """The values of all XComs of a run."""
+        path = f"dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances"
+        entries = self.api("GET", f"{path}/~/xcomEntries", limit=500)["xcom_entries"]
+        return [
+            self.api(
+                "GET", f"{path}/{quote(one['task_id'])}/xcomEntries/{quote(one['key'], safe='')}",
+                map_index=one["map_index"], deserialize=False, stringify=False,
+            )["value"]
+            for one in entries
+        ]  # fmt: skip
+
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", *, map_index: int = -1) -> Any:
         """A value that a task returned or pushed."""
         path = f"dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.servers.processes import Running, named, wait_for_none
+from tests.servers.processes import Running, named, running, wait_for_none
 
 if TYPE_CHECKING:
     from tests.integration.cluster.conftest import Cluster
@@ -30,9 +34,30 @@ def wait_until(condition: Any, seconds: float) -> bool:
     return True
 
 
+@contextmanager
+def command_lines() -> Iterator[set[str]]:
+    """The command lines of all applications, their JVMs and executors that run meanwhile."""
+    seen: set[str] = set()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.2):
+            seen.update(one.line for one in running() if "airflow_provider_fate" in one.line or "spark" in one.line)
+
+    thread = threading.Thread(target=look, name="command-lines")
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        thread.join()
+
+
 def test_five_steps_on_a_cluster(cluster: Cluster) -> None:
     dag = "fate_five_steps"
-    run = cluster.airflow.run(dag, seconds=14 * MINUTES)
+    run = cluster.airflow.trigger(dag)
+    with command_lines() as lines:
+        cluster.airflow.wait(dag, run, 14 * MINUTES)
     trained = cluster.airflow.xcom(dag, run, "train.guest_9999")
     assert trained["metrics"]["evaluation_0"]["auc"] > 0.98
     assert cluster.airflow.xcom(dag, run, "predict.guest_9999")["result"]["count"] == 90
@@ -45,6 +70,17 @@ def test_five_steps_on_a_cluster(cluster: Cluster) -> None:
     log = cluster.airflow.task_log(dag, run, "train.guest_9999")
     assert cluster.rabbitmq.password not in log
     assert "RabbitMQ" in log
+    # Airflow masks its logs; nobody masks these
+    drivers = list((cluster.airflow.home / "logs" / "fate" / trained["job_id"]).glob("*.log"))
+    assert len(drivers) == len(TASKS)
+    told = {
+        "command lines": "\n".join(lines),
+        "drivers' logs": "\n".join(path.read_text(errors="replace") for path in drivers),
+        "XComs": json.dumps(cluster.airflow.xcoms(dag, run)),
+    }
+    for there, where in (("runtime/main.py", "command lines"), ("Spark", "drivers' logs"), ("auc", "XComs")):
+        assert there in told[where], where
+        assert cluster.rabbitmq.password not in told[where], where
     assert cluster.spark.state()["completedapps"]
 
 
