@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from airflow_provider_fate.job import names
 from airflow_provider_fate.job.job_parameters import SHARED, JobParameters
 from airflow_provider_fate.job.modules import KNOWN_LATER, MODULES, ModuleSpec
-from airflow_provider_fate.job.parameters.base import model_in
+from airflow_provider_fate.job.parameters.base import Parameters, model_in
 from airflow_provider_fate.job.party import ROLES
 from airflow_provider_fate.job.spark_run import FLAGS
 
@@ -126,6 +126,10 @@ def _table(model: type[BaseModel]) -> str:
         rows.append(
             f"| `{name}` | {_escaped(type_text(field))} | {_escaped(_default(field))} | {_escaped(_meaning(field))} |\n"
         )
+    passed_over = model.passed_over if issubclass(model, Parameters) else {}
+    if passed_over:
+        rows.append("\nIn FATE's older confs, without effect there and here: ")
+        rows.append(", ".join(f"`{name}` ({why})" for name, why in passed_over.items()) + ".\n")
     return "".join(rows)
 
 

@@ -171,6 +171,38 @@ def test_what_has_no_effect_or_is_replaced_gives_a_notice(kind: str, given: dict
     assert len([notice for notice in notices if says in notice]) == 1
 
 
+@pytest.mark.parametrize(
+    ("module", "path", "why"),
+    [
+        ("HeteroLR", "eps", "tol counts"),
+        ("HeteroLR", "converge_func", "early_stop counts"),
+        ("HeteroLR", "intersect_0", "it is another component"),
+        ("HomoLR", "eps", "tol counts"),
+        ("HomoLR", "converge_func", "early_stop counts"),
+        ("HeteroSecureBoost", "predict_param.with_proba", "predictions always have their probability"),
+        ("HeteroFeatureBinning", "cols", "bin_indexes and bin_names count"),
+        ("HeteroFeatureSelection", "local_only", "each filter has its own"),
+        ("HeteroFeatureSelection", "percentage_value_param.error", "shares are exact"),
+        ("DataIO", "with_value", "tag_with_value counts"),
+    ],
+)
+def test_names_that_fate_passes_over_are_left_out_with_a_notice(module: str, path: str, why: str) -> None:
+    """As FATE 1.4's own confs give them."""
+    model = MODULES[module].parameters
+    found, notices = validate(model, nested(path, {"a": [1]}), lambda loc: render("P", loc))
+    assert found == model()
+    assert f"P.{path} has no effect, as in FATE: {why}" in notices
+    group = path.rpartition(".")[0]
+    assert not [notice for notice in notices if not notice.startswith((f"P.{path} ", f"P.{group} "))]
+    with pytest.raises(ConfigError, match="unknown parameter"):
+        validate(model, nested(f"{path}s", 1), lambda loc: render("P", loc))
+
+
+def test_a_name_that_another_version_passes_over_stays_unknown() -> None:
+    with pytest.raises(ConfigError, match="unknown parameter; did you mean tag_with_value"):
+        read("transform", {"with_value": True})
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_defaults_give_no_notice_even_when_spelt_out(kind: str) -> None:
     parameters, notices = read(kind, {})
