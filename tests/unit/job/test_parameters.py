@@ -128,6 +128,8 @@ def test_a_value_is_read(kind: str, path: str, given: object, expected: object) 
         ("intersect", "join_method", "left_join", "known and not there yet"),
         ("intersect", "run_cache", True, "known and not there yet"),
         ("intersect", "intersect_cache_param.use_cache", True, "known and not there yet"),
+        ("intersect", "intersect_cache_param", {"use_cache": True, "id_type": "tag1", "encrypt_type": "tag2"},
+         "the cache of an intersection is known and not there yet"),
         ("intersect", "repeated_id_process", True, "known and not there yet"),
         ("intersect", "rsa_params.hash_method", "md5", "expected 'sha256'"),
         ("evaluation", "eval_type", "clustering", "known and not there yet"),
@@ -163,6 +165,7 @@ def test_a_value_is_refused_with_its_path(kind: str, path: str, given: object, s
         ("io", {"missing_fill_method": "mean"}, "missing_fill is false"),
         ("intersect", {"intersect_method": "raw"}, "raw: is carried out as ECDH on Curve25519"),
         ("intersect", {"random_bit": 64}, "P.random_bit has no effect here"),
+        ("intersect", {"intersect_cache_param": {"id_type": "tag1"}}, "P.intersect_cache_param.id_type has no effect"),
         ("intersect", {"cardinality_only": True, "cardinality_method": "rsa"}, "which is exact"),
     ],
 )
