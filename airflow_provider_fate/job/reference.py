@@ -42,7 +42,7 @@ and is not there yet is refused, and the message says so.
 | `role_parameters` | 1 | by role and component; every value is a list with one entry for each party of the role |
 | `role_parameters.<role>.args.data` | 1 | `train_data`, `eval_data`: tables; each becomes a Reader `reader_<data>_0` |
 | `component_parameters.common` | 2 | by component, the same for every party |
-| `component_parameters.role` | 2 | by role, index (`"0"`, or several such as `"0\\|2"`) and component; over `common` |
+| `component_parameters.role` | 2 | by role, index (`"0"`, `"0\\|2"`, or `"all"`) and component; over `common` |
 | `provider` | 2 | accepted, no effect: there is one implementation of every module |
 
 A number or boolean may also be given as the text that spells it, as a template renders it.
