@@ -141,6 +141,37 @@ def test_a_prediction_has_the_parties_of_its_model(suite: Suite) -> None:
     assert dag.get_task("lr_predict.guest_9999").job["conf"]["initiator"]["party_id"] == "9999"
 
 
+@pytest.mark.parametrize(
+    ("conf", "change", "says"),
+    [
+        ("hetero_lr_conf.json", {"initiator": {"role": ["guest"], "party_id": 9999}}, "initiator.role: ['guest'] is"),
+        ("hetero_lr_conf.json", {"initiator": {"role": {}, "party_id": 9999}}, "initiator.role: {} is not a role"),
+        ("hetero_lr_predict_conf.json", {"initiator": {"role": ["x"], "party_id": 1}}, "initiator.role: ['x'] is not"),
+        ("hetero_lr_predict_conf.json", {"role": {"host": [10000]}}, "role.guest: is missing; a job needs a guest"),
+        ("hetero_lr_predict_conf.json",
+         {"role": {"guest": [], "host": [10000]}, "initiator": {"role": "arbiter", "party_id": 1}},
+         "role.guest: is missing; a job needs a guest"),
+    ],
+)  # fmt: skip
+def test_a_conf_of_another_shape_is_the_jobs_reason(suite: Suite, conf: str, change: Any, says: str) -> None:
+    suite.changed(conf, conf, lambda content: content.update(change))
+    dag = suite.dag()
+    name = "lr" if conf == "hetero_lr_conf.json" else "lr_predict"
+    assert says in row(dag, name)["reason"]
+    assert row(dag, "lr_v1")["reason"] is None
+
+
+def test_an_initiator_that_a_prediction_lacks_is_the_guest(suite: Suite) -> None:
+    suite.changed("hetero_lr_predict_conf.json", "hetero_lr_predict_conf.json", lambda conf: conf.update(initiator={}))
+    conf = suite.dag().get_task("lr_predict.guest_9999").job["conf"]
+    assert conf["initiator"] == {"role": "guest", "party_id": "9999"}
+
+
+def test_a_prediction_is_no_model(suite: Suite) -> None:
+    suite.content["tasks"]["again"] = {**suite.content["tasks"]["lr_predict"], "deps": "lr_predict"}
+    assert "tasks.again.deps: names lr_predict, which is no training" in row(suite.dag(), "again")["reason"]
+
+
 def test_a_table_is_uploaded_once(suite: Suite) -> None:
     suite.content["data"].append({**suite.content["data"][0], "partition": 16})
     suite.content["data"].append({**suite.content["data"][0], "role": "host_0"})
