@@ -148,9 +148,8 @@ def _inputs(value: Any, path: str, spec: ModuleSpec) -> dict[str, list[str]]:
             raise ConfigError(at, f"says the same as {known}; keep one of them")
         inputs[known] = _references(refs, at)
         if len(refs) > 1 and not spec.many:
-            raise ConfigError(
-                at, f"{spec.name} takes one data here, got {len(refs)}; the module Union is not there yet"
-            )
+            instead = _instead(name, known, refs, spec)
+            raise ConfigError(at, f"{spec.name} takes one data here, got {len(refs)}; {instead}")
     for name in MODEL_INPUTS:
         # FATE's own files leave an empty list where there is no model
         if given.get(name, []) != []:
@@ -170,6 +169,16 @@ def _input_name(name: str, data: dict[str, Any], spec: ModuleSpec) -> str | None
         if name not in spec.inputs:
             name = "data"
     return name if name in spec.inputs else None
+
+
+def _instead(name: str, known: str, refs: list[str], spec: ModuleSpec) -> str:
+    """What to write where an input that takes one data is given several."""
+    if name == "data":
+        return "the module Union, which makes one of several, is not there yet"
+    said = f"FATE would take the last one, {short(refs[-1])}, and say nothing of the others: keep one"
+    if known == "train_data":
+        return said
+    return f"{said}, and predict the others by a {spec.name} of their own, with this one's model as its input.model"
 
 
 def _references(value: Any, path: str) -> list[str]:

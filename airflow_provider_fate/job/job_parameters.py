@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -23,6 +23,9 @@ def _none(description: str, why: str) -> Any:
 class JobParameters(Parameters):
     """FATE's job parameters. Flat in a v1 conf; in a v2 conf under ``common``, and what may differ from party to party
     also under ``role.<role>.<index>``."""
+
+    #: of the toy example of FATE 1.6
+    passed_over: ClassVar[dict[str, str]] = {"task-cores": _SPARK}
 
     job_type: choice("train", "predict") = Field(default="train", description="What the job does.")
     model_id: str | None = Field(
@@ -87,12 +90,6 @@ class JobParameters(Parameters):
     role_parameters: Any = _none("FATE 1.11, internal.", "it is internal to FATE Flow")
     user: Any = _none("FATE 1.11: user of each party.", "Airflow's users and connections decide")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_slip(cls, value: Any) -> Any:
-        # of the toy example of FATE 1.6
-        return {k: v for k, v in value.items() if k != "task-cores"} if isinstance(value, dict) else value
-
     @field_validator("model_id", "model_version", mode="before")
     @classmethod
     def _safe(cls, value: Any) -> Any:
@@ -116,8 +113,6 @@ class JobParameters(Parameters):
 
     def remarks(self, given: dict[str, Any]) -> list[tuple[Loc, str]]:
         found: list[tuple[Loc, str]] = []
-        if "task-cores" in given:
-            found.append((("task-cores",), f"has no effect here: {_SPARK}"))
         if self.work_mode == "0":
             found.append((("work_mode",), "0 (standalone): each party runs as a Spark application all the same"))
         if self.backend == "0":

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from airflow_provider_fate.job import names
 from airflow_provider_fate.job.job_parameters import SHARED, JobParameters
 from airflow_provider_fate.job.modules import KNOWN_LATER, MODULES, ModuleSpec
-from airflow_provider_fate.job.parameters.base import model_in
+from airflow_provider_fate.job.parameters.base import Parameters, model_in
 from airflow_provider_fate.job.party import ROLES
 from airflow_provider_fate.job.spark_run import FLAGS
 
@@ -44,7 +44,7 @@ and is not there yet is refused, and the message says so.
 | `role_parameters` | 1 | by role and component; every value is a list with one entry for each party of the role |
 | `role_parameters.<role>.args.data` | 1 | `train_data`, `eval_data`: tables; each becomes a Reader `reader_<data>_0` |
 | `component_parameters.common` | 2 | by component, the same for every party |
-| `component_parameters.role` | 2 | by role, index (`"0"`, or several such as `"0\\|2"`) and component; over `common` |
+| `component_parameters.role` | 2 | by role, index (`"0"`, `"0\\|2"`, or `"all"`) and component; over `common` |
 | `provider` | 2 | accepted, no effect: there is one implementation of every module |
 
 A number or boolean may also be given as the text that spells it, as a template renders it.
@@ -128,6 +128,10 @@ def _table(model: type[BaseModel]) -> str:
         rows.append(
             f"| `{name}` | {_escaped(type_text(field))} | {_escaped(_default(field))} | {_escaped(_meaning(field))} |\n"
         )
+    passed_over = model.passed_over if issubclass(model, Parameters) else {}
+    if passed_over:
+        rows.append("\nIn FATE's older confs, without effect there and here: ")
+        rows.append(", ".join(f"`{name}` ({why})" for name, why in passed_over.items()) + ".\n")
     return "".join(rows)
 
 

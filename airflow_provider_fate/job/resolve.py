@@ -18,7 +18,7 @@ from airflow_provider_fate.job.names import MAX_LENGTH, check_component, did_you
 from airflow_provider_fate.job.parameters.base import Locate, validate
 from airflow_provider_fate.job.party import ROLES, Party
 from airflow_provider_fate.job.plain import as_dict, flatten, join, merged, only_keys
-from airflow_provider_fate.job.sources import Source, render
+from airflow_provider_fate.job.sources import ALL, Source, render
 from airflow_provider_fate.job.spark_run import SparkRun
 
 Parameters = dict[str, dict[str, Any]]
@@ -105,8 +105,13 @@ def model_id(known: Collection[Party]) -> str:
     )
 
 
-def _blocks(value: Any, path: str, known: Collection[Party]) -> list[tuple[Party, str, Any]]:
-    """What stands under ``role`` of a section: party, key and content; an index group gives one for each party."""
+def _blocks(
+    value: Any, path: str, known: Collection[Party], components: Collection[str], notices: list[str]
+) -> list[tuple[Party, str, Any]]:
+    """What stands under ``role`` of a section: party, key and content; an index group gives one for each party.
+
+    :param components: names that may stand in place of an index, as in FATE's own toy example; FATE passes over them
+    """
     found: list[tuple[Party, str, Any]] = []
     ids = by_role(known, lambda party: party)
     for role, groups in as_dict(value, path).items():
@@ -117,12 +122,18 @@ def _blocks(value: Any, path: str, known: Collection[Party]) -> list[tuple[Party
             raise ConfigError(at, f"there is no {role} under role")
         for key, content in as_dict(groups, at).items():
             where = join(at, key)
-            for index in key.split("|"):
+            if key in components:
+                notices.append(
+                    f"{where} has no effect, as in FATE: a {role}'s own stand under its index, such as 0, or all"
+                )
+                continue
+            for index in map(str, range(len(ids[role]))) if key == ALL else key.split("|"):
                 if not (index.isascii() and index.isdigit() and len(index) <= 6) or int(index) >= len(ids[role]):
                     raise ConfigError(
                         where,
                         f"{short(index)} is not the index of a {role}; expected 0"
-                        + (f" to {len(ids[role]) - 1}, or several such as 0|1" if len(ids[role]) > 1 else ""),
+                        + (f" to {len(ids[role]) - 1}, several such as 0|1" if len(ids[role]) > 1 else "")
+                        + f", or {ALL}",
                     )
                 found.append((ids[role][int(index)], key, content))
     return found
@@ -145,7 +156,7 @@ def job_parameters(
     base = SparkRun.parse(common.get("spark_run"), source.job_parameter(("spark_run",)))
     runs = dict.fromkeys(known, base)
     own: dict[Party, dict[str, Any]] = {}
-    for party, group, content in _blocks(section.get("role"), "job_parameters.role", known):
+    for party, group, content in _blocks(section.get("role"), "job_parameters.role", known, (), notices):
         path = f"job_parameters.role.{party.role}.{group}"
         given = as_dict(content, path)
         for key in SHARED:
@@ -221,14 +232,18 @@ def layers(
     only_keys(section, ("common", "role"), root, dict.fromkeys(components or (), "it belongs under common or role"))
     common = _those_of(section.get("common"), source.common(), components, notices)
     own: dict[Party, Parameters] = {}
-    for party, key, content in _blocks(section.get("role"), f"{root}.role", known):
+    single: dict[Party, Parameters] = {}
+    for party, key, content in _blocks(section.get("role"), f"{root}.role", known, components or (), notices):
         path = source.block(party.role, key)
         given = _those_of(content, path, components, notices)
-        before = flatten(own.get(party, {}), "")
+        # what stands under an index lies over what all have
+        before = flatten(single.get(party, {}), "")
         for at, leaf in flatten(given, "").items():
             if at in before and before[at] != leaf:
                 raise ConfigError(join(path, at), f"{party} has another value already, {short(before[at])}")
         own[party] = merged(own.get(party, {}), given)
+        if key != ALL:
+            single[party] = merged(single.get(party, {}), given)
     return common, own
 
 

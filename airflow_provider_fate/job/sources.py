@@ -8,6 +8,9 @@ from airflow_provider_fate.job.conf_v1 import data_of
 from airflow_provider_fate.job.parameters.base import Loc
 from airflow_provider_fate.job.plain import join, resolves
 
+#: in place of an index: every party of the role
+ALL = "all"
+
 
 def render(path: str, loc: Loc) -> str:
     """``path`` and the keys below it as one text; places in lists in brackets."""
@@ -58,7 +61,7 @@ class Source:
             places.append((f"component_parameters.common.{component}", common[component]))
         groups = (parameters.get("role") or {}).get(role) or {}
         for key, components in groups.items():
-            if str(index) in key.split("|") and component in (components or {}):
+            if (key == ALL or str(index) in key.split("|")) and component in (components or {}):
                 places.append((f"component_parameters.role.{role}.{key}.{component}", components[component]))
         return places
 

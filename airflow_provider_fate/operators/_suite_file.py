@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_fate.errors import ConfigError
-from airflow_provider_fate.job.names import did_you_mean, short
+from airflow_provider_fate.job.names import check_name, did_you_mean, short
 from airflow_provider_fate.job.plain import as_dict, merged, only_keys, plain
-from airflow_provider_fate.operators.upload_conf import from_upload_conf
+from airflow_provider_fate.operators.upload_conf import boolean, count, from_upload_conf
 
 _TOP = ("data", "tasks", "pipeline_tasks")
 _TASK = ("conf", "dsl", "deps", "model_deps", "data_deps", "cache_deps", "model_loader_deps", "type", "substitutes")
@@ -24,7 +24,7 @@ _IDLE = {"work_mode": "the connections decide", "backend": "jobs run on Spark"}
 #: keys of ``data`` that say where a table goes, and not how it is read
 _PLACE = ("role", "count", "file", "name", "address")
 _ROLE = re.compile(r"(guest|host)(?:_([0-9]{1,4}))?")
-_LATER_DEPS = {"cache_deps": "caches of an intersection", "model_loader_deps": "the module ModelLoader"}
+_LATER_DEPS = {"cache_deps": "the cache of an intersection", "model_loader_deps": "the module ModelLoader"}
 
 
 @dataclass(frozen=True)
@@ -107,16 +107,26 @@ class _Reader:
         self.notices: list[str] = []
 
     def read(self, suite: dict[str, Any]) -> SuiteFile:
+        others = [key for key in suite if key not in (*_TOP, *_IDLE)]
+        if others and self.path.stem.endswith("benchmark"):
+            raise ConfigError(
+                others[0],
+                "benchmark suites name Python scripts of FATE's client, which are not run here; test suites "
+                "(*_testsuite.json) name confs and DSLs under tasks",
+            )
         self._check_keys(suite, _TOP, "")
         data = [] if suite.get("data") is None else suite["data"]
         if not isinstance(data, list):
             raise ConfigError("data", f"expected a list of uploads, got {short(data)}")
-        uploads = [self._upload(entry, f"data[{place}]") for place, entry in enumerate(data)]
+        uploads = self._uploads(data)
         tasks = as_dict(suite.get("tasks"), "tasks")
         scripts = as_dict(suite.get("pipeline_tasks"), "pipeline_tasks")
         entries: dict[str, Entry] = {}
         for name, given in tasks.items():
-            entries.update(self._entries(name, given, f"tasks.{name}"))
+            for made in self._entries(name, given, f"tasks.{name}").values():
+                if made.name in entries:
+                    raise ConfigError(made.at, f"has the name of {entries[made.name].at}, {made.name}; rename one")
+                entries[made.name] = made
         if not entries and not uploads:
             hint = "; pipeline_tasks are Python scripts of FATE's client, which are not run here" if scripts else ""
             raise ConfigError("tasks", f"is missing or empty{hint}")
@@ -127,6 +137,25 @@ class _Reader:
         return SuiteFile(self.path, uploads, self._ordered(entries), list(scripts), self.notices)
 
     # -- data
+
+    def _uploads(self, data: list[Any]) -> list[Upload]:
+        """What is to be uploaded. A file that is not found is the upload's reason; where none is, the suite's error."""
+        uploads = [self._upload(entry, f"data[{place}]") for place, entry in enumerate(data)]
+        there = {upload.at: exists(Path(upload.source)) for upload in uploads if upload.source}
+        if self.data_root is not None and not any(there.values()):
+            return uploads  # they may be where the workers are
+        where = "below a folder above it; say with data_root where it is"
+        if self.data_root is not None:
+            where = f"below data_root, {self.data_root}"
+        for place, upload in enumerate(uploads):
+            if there.get(upload.at, True):
+                continue
+            problem = f"{short(data[place]['file'])} is neither beside the suite nor {where}"
+            if not any(there.values()):
+                raise ConfigError(f"{upload.at}.file", problem)
+            reason = upload.reason or f"{self.path.name}: {upload.at}.file: {problem}"
+            uploads[place] = replace(upload, reason=reason)
+        return uploads
 
     def _upload(self, entry: Any, at: str) -> Upload:
         given = as_dict(entry, at)
@@ -143,9 +172,9 @@ class _Reader:
             file = given.get("file")
             if not isinstance(file, str) or not file:
                 raise ConfigError(f"{at}.file", f"expected the name of a file, got {short(file)}")
-            source = self._source(file, f"{at}.file")
+            source = self._source(file)
             try:
-                from_upload_conf(conf)
+                _check_upload({**conf, "table_name": name})
             except ConfigError as error:
                 reason = f"{self.path.name}: {error.path.replace('upload_conf', at, 1)}: {error.problem}"
         roles = self._roles(given.get("role"), f"{at}.role")
@@ -159,19 +188,14 @@ class _Reader:
             raise ConfigError(at, f"{short(value)}: expected guest_0, host_0, host_1, ...")
         return ((match[1], int(match[2] or 0)),)
 
-    def _source(self, file: str, at: str) -> str:
-        """As FATE: beside the suite, or below FATE's own folder."""
+    def _source(self, file: str) -> str:
+        """As FATE: beside the suite, or below FATE's own folder. It may be in none of them."""
         beside = self.path.parent / file
-        if beside.exists():
+        if exists(beside):
             return str(beside.resolve())
         if self.data_root is not None:
             return str(self.data_root / file)
-        for folder in self.path.parents:
-            if (folder / file).exists():
-                return str(folder / file)
-        raise ConfigError(
-            at, f"{short(file)} is neither beside the suite nor below a folder above it; say with data_root where it is"
-        )
+        return next((str(folder / file) for folder in self.path.parents if exists(folder / file)), str(beside))
 
     # -- tasks
 
@@ -210,7 +234,9 @@ class _Reader:
     def _name(self, value: Any, at: str) -> str | None:
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
-        if value is None or (isinstance(value, str) and value):
+        if value is None or value in ("", []):
+            return None
+        if isinstance(value, str):
             return value
         raise ConfigError(f"{at}.deps", f"expected the name of a task, got {short(value)}")
 
@@ -247,6 +273,27 @@ class _Reader:
             notice = f"{self.path.name}: {at.partition('[')[0]}: {key} has no effect here: {why}"
             if key in given and notice not in self.notices:
                 self.notices.append(notice)
+
+
+def exists(path: Path) -> bool:
+    """Whether a file or folder is there; no path that cannot be one is."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # longer than a path may be, or with a null byte
+        return False
+
+
+def _check_upload(conf: dict[str, Any]) -> None:
+    """See that an upload conf is right as far as can be said before its file is read.
+
+    :raises ConfigError: as the upload would
+    """
+    arguments, _ = from_upload_conf(conf)
+    for key in ("namespace", "table_name"):
+        check_name(conf[key], f"upload_conf.{key}")
+    for key in ("head", "drop"):
+        boolean(f"upload_conf.{key}", arguments.get(key, True))
+    count("upload_conf.partition", arguments.get("partition", 1))
 
 
 def _json(path: Path, where: str) -> dict[str, Any]:

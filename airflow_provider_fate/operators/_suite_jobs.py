@@ -103,6 +103,8 @@ class SuiteJobs:
     def _predict(self, job: SuiteJob, common: dict[str, Any]) -> None:
         model = self.jobs[job.entry.model_of] if job.entry.model_of else None
         kept = {**common, "job_type": "predict"}
+        if model is not None and model.predicts:
+            raise ConfigError(f"{job.entry.at}.deps", f"names {model.name}, which is no training")
         if model is not None:
             # placeholders, which fate_test replaces as well
             kept.update(model_id=model.model_id)
@@ -200,11 +202,16 @@ class SuiteJobs:
                     raise ConfigError(f"role.{name}", f"has {count}, but the suite's parties have "
                                       f"{', '.join(ids.get(name, [])) or 'none'}")  # fmt: skip
                 role[name] = list(ids[name][:count])
-        initiator = conf.get("initiator")
-        if isinstance(initiator, dict) and initiator.get("role") in role:
-            members = role[initiator["role"]]
-            if isinstance(members, list) and str(initiator.get("party_id")) not in map(str, members) and members:
-                initiator = {**initiator, "party_id": members[0]}
-        elif isinstance(initiator, dict) and model is not None:
-            initiator = {"role": "guest", "party_id": role["guest"][0]}
-        return {**conf, "role": role, "initiator": initiator}
+        return {**conf, "role": role, "initiator": self._initiator(conf.get("initiator"), role, model is not None)}
+
+    @staticmethod
+    def _initiator(given: Any, role: dict[str, Any], predicts: bool) -> Any:
+        """The initiator among the parties of ``role``. What is wrong stays as it is: the job's own check names it."""
+        if not isinstance(given, dict) or not isinstance(given.get("role"), str | None):
+            return given
+        if predicts and given.get("role") not in role:
+            given = {"role": "guest"}
+        members = role.get(given.get("role"))
+        if not isinstance(members, list) or not members or str(given.get("party_id")) in map(str, members):
+            return given
+        return {**given, "party_id": members[0]}

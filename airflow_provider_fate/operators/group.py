@@ -19,7 +19,7 @@ from airflow_provider_fate.operators.train import FateTrainOperator
 
 _NAME_THEM = "give it, or name the parties: parties=['guest-9999', ...]"
 #: parties by ``role-party_id``, with arguments of their own
-Parties = Sequence[str] | Mapping[str, Mapping[str, Any] | None]
+Parties = str | Sequence[str] | Mapping[str, Mapping[str, Any] | None]
 
 
 class PartyGroup(TaskGroup):
@@ -81,10 +81,17 @@ def _read(name: str | os.PathLike[str]) -> Any:
     raise ConfigError("job", f"there is no file {os.fspath(name)!r} beside the DAG's file; {_NAME_THEM}")
 
 
+def by_party(parties: Parties) -> Mapping[str, Mapping[str, Any] | None]:
+    """The parties with arguments of their own; a single one may be given as text."""
+    if isinstance(parties, Mapping):
+        return parties
+    return dict.fromkeys([parties] if isinstance(parties, str) else parties)
+
+
 def _group(
     group_id: str, operator: Callable[..., Any], parties: Parties, arguments: dict[str, Any], tooltip: str
 ) -> PartyGroup:
-    own = parties if isinstance(parties, Mapping) else dict.fromkeys(parties)
+    own = by_party(parties)
     if not own:
         raise ConfigError("parties", "names no party; expected such as ['guest-9999', 'host-10000']")
     group = PartyGroup(group_id=group_id, tooltip=tooltip)

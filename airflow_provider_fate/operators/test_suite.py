@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
@@ -16,15 +17,17 @@ from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.job.names import TableName
 from airflow_provider_fate.job.party import ROLES, Party
 from airflow_provider_fate.operators._open_dag import open_dag
-from airflow_provider_fate.operators._suite_file import SuiteFile, Upload, read_suite
+from airflow_provider_fate.operators._suite_file import SuiteFile, Upload, exists, read_suite
 from airflow_provider_fate.operators._suite_jobs import SuiteJob, SuiteJobs
 from airflow_provider_fate.operators._suite_tasks import FateRefusedOperator, FateSuiteSummaryOperator, keep_error
-from airflow_provider_fate.operators.group import Parties, fate_predict, fate_train
+from airflow_provider_fate.operators.group import Parties, by_party, fate_predict, fate_train
 from airflow_provider_fate.operators.upload import FateUploadOperator
 
 SUMMARY = "summary"
 UPLOAD = "upload"
 _STORAGE = "fate_storage"
+#: characters of an id that is made from a name; Airflow takes 250 of a task's, with its groups and the party
+_LONGEST = 150
 
 
 def fate_test_suite(
@@ -77,12 +80,16 @@ def fate_test_suite(
 
 def _found(path: Path, folder: Path) -> Path:
     beside = folder / path
-    return (beside if beside.exists() else path).absolute()
+    return (beside if exists(beside) else path).absolute()
 
 
 def _id(text: str) -> str:
     """A text as the id of a task or group."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_") or "task"
+    made = re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_") or "task"
+    if len(made) <= _LONGEST:
+        return made
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{made[: _LONGEST - 9]}_{digest}"
 
 
 def _ids(names: Sequence[str]) -> dict[str, str]:
@@ -107,7 +114,7 @@ class _Builder:
     def __init__(
         self, suite: SuiteFile, parties: Parties | None, at_once: int, arguments: dict[str, Any], prefix: str
     ) -> None:
-        own = parties if isinstance(parties, Mapping) else dict.fromkeys(parties or [])
+        own = by_party(parties or [])
         self.suite, self.at_once = suite, at_once
         self.own = {Party.parse(party): dict(more or {}) for party, more in own.items()}
         callbacks = arguments.get("on_failure_callback") or []

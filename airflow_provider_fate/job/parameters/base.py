@@ -8,7 +8,16 @@ import typing
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    model_validator,
+)
 
 from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.job.names import did_you_mean, short
@@ -89,6 +98,9 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=False)
 
+    #: Names that FATE's own confs give and FATE passes over: they are left out, and a notice
+    #: says why they have no effect.
+    passed_over: ClassVar[dict[str, str]] = {}
     #: Fields that may differ from party to party; ``None`` for all. The others must be the same at every party, as
     #: the parties would otherwise not follow the same protocol.
     own: ClassVar[frozenset[str] | None] = frozenset()
@@ -99,6 +111,11 @@ class Parameters(BaseModel):
         :param given: the values as they stood in the conf
         """
         return []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_passed_over(cls, value: Any) -> Any:
+        return {k: v for k, v in value.items() if k not in cls.passed_over} if isinstance(value, dict) else value
 
 
 P = TypeVar("P", bound=BaseModel)
@@ -121,6 +138,10 @@ def validate(model: type[P], given: dict[str, Any], locate: Locate) -> tuple[P, 
 
 
 def _look_through(model: BaseModel, given: dict[str, Any], loc: Loc, locate: Locate, notices: list[str]) -> None:
+    passed_over = model.passed_over if isinstance(model, Parameters) else {}
+    notices += [
+        f"{locate((*loc, name))} has no effect, as in FATE: {why}" for name, why in passed_over.items() if name in given
+    ]
     for name, field in type(model).model_fields.items():
         if name not in given:
             continue

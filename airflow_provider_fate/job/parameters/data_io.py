@@ -33,6 +33,7 @@ class DataIOParam(Parameters):
     """How a party's columns become features and a label: types, missing values, outliers. Fitted values (means,
     minima, ...) are part of the model and are used again in prediction."""
 
+    passed_over: ClassVar[dict[str, str]] = {"with_value": "tag_with_value counts"}
     own: ClassVar[frozenset[str] | None] = None
 
     input_format: choice("dense", "sparse", "tag", svmlight="sparse") = Field(
@@ -115,6 +116,8 @@ class DataIOParam(Parameters):
 
 class DataTransformParam(DataIOParam):
     """The same as DataIO, under the name that FATE gives it since 1.7."""
+
+    passed_over: ClassVar[dict[str, str]] = {}
 
     with_match_id: Bool = Field(
         default=False,

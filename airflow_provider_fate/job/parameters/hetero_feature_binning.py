@@ -120,6 +120,7 @@ class HeteroFeatureBinningParam(FeatureBinningParam):
     of columns and bins without names. Hosts learn nothing of the labels but, with the method optimal, which of their
     bins go together. Missing values have a bin of their own."""
 
+    passed_over: ClassVar[dict[str, str]] = {"cols": "bin_indexes and bin_names count"}
     own: ClassVar[frozenset[str] | None] = frozenset(
         FeatureBinningParam.model_fields.keys()
         | {"optimal_binning_param", "split_points_by_index", "split_points_by_col_name"}

@@ -113,6 +113,8 @@ class OutlierColsSelectionParam(Parameters):
 class PercentageValueParam(Parameters):
     """Columns go where one value is that of many rows."""
 
+    passed_over: ClassVar[dict[str, str]] = {"error": "shares are exact"}
+
     upper_pct: Annotated[Float, Field(ge=0.1, le=1)] = Field(
         default=1.0, description="A column stays where no value is that of more than this share of the rows."
     )
@@ -264,6 +266,7 @@ class HeteroFeatureSelectionParam(Parameters):
     left, and leaves at least one. Information values are known to the guest only: it tells hosts which of their columns
     stay. All other filters are each party's own."""
 
+    passed_over: ClassVar[dict[str, str]] = {"local_only": "each filter has its own"}
     own: ClassVar[frozenset[str] | None] = frozenset(
         {
             "select_col_indexes", "select_names", "use_anonymous", "unique_param", "variance_coe_param",

@@ -88,10 +88,10 @@ class IntersectCacheParam(Parameters):
     use_cache: Bool = Field(
         default=False, description="Whether to use the cache.", json_schema_extra=later("the cache of an intersection")
     )
-    id_type: choice("phone", "imei") = Field(
+    id_type: Any = Field(
         default="phone", description="What ids are.", json_schema_extra=ignored("there is no cache")
     )
-    encrypt_type: choice("md5", "sha256") = Field(
+    encrypt_type: Any = Field(
         default="sha256", description="Hash function of the cache.", json_schema_extra=ignored("there is no cache")
     )
 

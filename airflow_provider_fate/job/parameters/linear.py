@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -85,6 +85,8 @@ class EncryptParam(Parameters):
 
 class PredictParam(Parameters):
     """How scores become predictions."""
+
+    passed_over: ClassVar[dict[str, str]] = {"with_proba": "predictions always have their probability"}
 
     threshold: Annotated[Float, Field(ge=0, le=1)] = Field(
         default=0.5, description="Binary: the score above which the positive class is predicted."

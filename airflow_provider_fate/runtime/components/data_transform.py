@@ -13,7 +13,7 @@ tables that were uploaded as lines (FATE's tag and sparse formats) are read here
 * Outliers, with ``outlier_replace``: the numbers in ``outlier_impute`` become the column's ``min``, ``max`` or
   ``mean``, or ``outlier_replace_value``. Missing values are filled first.
 * ``min``, ``max`` and ``mean`` are those of the remaining values, neither missing nor outliers, of the table that was
-  fitted; other tables are given the same ones.
+  fitted; other tables are given the same ones. A column without such a value goes on as missing, as in FATE.
 * Columns of a table to predict are found by name and put into the fitted order.
 
 Who learns what: each party works on its own table alone; nothing is sent.
@@ -257,15 +257,14 @@ class DataTransform(Component):
         path = f"{self.ctx.name}.{parameter}_method"
         if method == "designated":
             return {"method": method, "values": self._designated(designated, len(schema.features))}
-        unusable = np.flatnonzero(found.usable == 0)
-        if len(unusable):
-            raise DataError(
-                f"{path}: {_names(schema, unusable)} of {self.ctx.party}'s input has no value to take the {method} "
-                "of; drop the column or use 'designated'"
+        empty = found.usable == 0
+        if empty.any():
+            self.ctx.log(
+                f"{path}: no value to take the {method} of in {_names(schema, np.flatnonzero(empty))} of "
+                f"{self.ctx.party}'s input, which goes on as missing, as in FATE; 'designated' would fill it"
             )
-        if method == "mean":
-            return {"method": method, "values": mean().tolist()}
-        return {"method": method, "values": (found.least if method == "min" else found.most).tolist()}
+        values = mean() if method == "mean" else found.least if method == "min" else found.most
+        return {"method": method, "values": np.where(empty, None, values).tolist()}
 
     def _designated(self, name: str, features: int) -> list[float]:
         given = getattr(self.parameters, name)
@@ -326,16 +325,20 @@ class DataTransform(Component):
         fill, by = meta["missing_fill"], meta["outlier_replace"]
         self._check(schema, meta, found)
         repairs = (
-            Repair((math.nan, *meta["missing_values"]), tuple(fill["values"]) if fill else None),
-            Repair(tuple(meta["outlier_values"]), tuple(by["values"]) if by else None),
+            Repair((math.nan, *meta["missing_values"]), _by(fill)),
+            Repair(tuple(meta["outlier_values"]), _by(by)),
         )
         missing = int(found.missing.sum())
-        filled = missing if fill else 0
-        if missing:
-            self.ctx.log(
-                f"{missing} missing values in {_names(schema, np.flatnonzero(found.missing))} "
-                + ("are filled" if fill else "go on as missing: missing_fill is false")
-            )
+        left = np.isnan(repairs[0].by) if repairs[0].by else np.ones(len(schema.features), bool)
+        filled = int(found.missing[~left].sum())
+        for some, which, how in (
+            (filled, ~left, "are filled"),
+            (missing - filled, left, f"go on as missing: {'no value was fitted' if fill else 'missing_fill is false'}"),
+        ):
+            if some:
+                self.ctx.log(
+                    f"{some} missing values in {_names(schema, np.flatnonzero(found.missing * which))} {how}"
+                )
         self.ctx.log(
             f"{rows.count} rows, {len(schema.features)} features, "
             + ("no label" if schema.label_name is None else f"label {schema.label_name!r}")
@@ -381,6 +384,11 @@ def _columns(schema: Schema) -> dict[str, int]:
     """Name and place of every column, the label first."""
     columns = {} if schema.label_name is None else {schema.label_name: LABEL}
     return columns | {name: place for place, name in enumerate(schema.features)}
+
+
+def _by(replaced: dict[str, Any] | None) -> tuple[float, ...] | None:
+    """The replacement of each feature; NaN, which JSON lacks, where there was no value to fit one by."""
+    return None if replaced is None else tuple(math.nan if one is None else one for one in replaced["values"])
 
 
 def _is_integer(kind: str) -> bool:

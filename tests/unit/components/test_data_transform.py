@@ -152,11 +152,28 @@ def test_statistics_leave_out_missing_values_and_outliers() -> None:
     assert values(outputs.data["data"]) == [[3], [4], [2], [4]]
 
 
-def test_a_column_without_a_value_has_no_mean() -> None:
-    rows = table(ids(2), [[NAN, 1], [NAN, 2]])
-    with pytest.raises(DataError, match="missing_fill_method: column x0 .* no value to take the mean of"):
-        fit(rows, missing_fill=True, missing_fill_method="mean")
-    assert values(fit(rows, missing_fill=True)[0].data["data"]) == [[0, 1], [0, 2]]
+@pytest.mark.parametrize(("method", "filled"), [("mean", 3), ("min", 2), ("max", 4)])
+def test_a_column_without_a_value_goes_on_as_missing(method: str, filled: float) -> None:
+    """As in FATE; its ionosphere data has a column of zeros, which a job takes for missing values."""
+    rows = table(ids(3), [[NAN, 2], [0, NAN], [NAN, 4]], partitions=2)
+    outputs, log = fit(rows, missing_fill=True, missing_fill_method=method, missing_impute=[0])
+    np.testing.assert_array_equal(values(outputs.data["data"]), [[NAN, 2], [NAN, filled], [NAN, 4]])
+    assert len([line for line in log if f"missing_fill_method: no value to take the {method} of in column x0" in line])
+    assert "1 missing values in column x1 are filled" in log
+    assert "3 missing values in column x0 go on as missing: no value was fitted" in log
+    assert (outputs.summary["missing_values"], outputs.summary["missing_values_filled"]) == (4, 1)
+    other = predict(table(ids(2), [[7, NAN], [0, 1]]), outputs.model)[0].data["data"]
+    np.testing.assert_array_equal(values(other), [[7, filled], [NAN, 1]])
+    assert values(fit(rows, missing_fill=True)[0].data["data"]) == [[0, 2], [0, 0], [0, 4]]
+
+
+def test_a_column_of_outliers_alone_goes_on_as_missing() -> None:
+    rows = table(ids(2), [[-9999, 1], [-9999, -9999]])
+    outputs, log = fit(rows, outlier_replace=True, outlier_impute=[-9999], outlier_replace_method="mean")
+    np.testing.assert_array_equal(values(outputs.data["data"]), [[NAN, 1], [NAN, 1]])
+    assert len([line for line in log if "outlier_replace_method: no value to take the mean of in column x0" in line])
+    other = predict(table(ids(1), [[-9999, 3]]), outputs.model)[0].data["data"]
+    np.testing.assert_array_equal(values(other), [[NAN, 3]])
 
 
 @pytest.mark.parametrize(("value", "match"), [([1, 2, 3], "has 3 values for 1 features"), ("x", "expected numbers")])

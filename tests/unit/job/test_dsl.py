@@ -169,3 +169,28 @@ def test_a_module_can_be_registered_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_no_module_is_both_there_and_not() -> None:
     assert not modules.KNOWN_LATER & set(modules.MODULES)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "says"),
+    [
+        ("eval_data", {}, "the last one, 'dataio_0.data', and say nothing of the others: keep one, and predict the"),
+        ("validate_data", {}, "with this one's model as its input.model"),
+        ("train_data", {}, "and say nothing of the others: keep one"),
+        ("data", {"module": "FeatureScale"}, "the module Union, which makes one of several, is not there yet"),
+    ],
+)
+def test_several_data_where_fate_takes_the_last_one(name: str, more: dict[str, Any], says: str) -> None:
+    dsl = load("hetero_lr_v2")[1]
+    component = dsl["components"]["hetero_lr_0"]
+    component.update(more)
+    train = component["input"]["data"]["train_data"]
+    component["input"]["data"] = {"train_data": train, name: [*train, "dataio_0.data"]} if name != "data" else {
+        "data": [*train, "dataio_0.data"]
+    }
+    with pytest.raises(ConfigError) as caught:
+        parse(dsl)
+    assert caught.value.path == f"dsl.components.hetero_lr_0.input.data.{name}"
+    assert says in caught.value.problem
+    assert "takes one data here, got 2; " in caught.value.problem
+    assert ("Union" in caught.value.problem) == (name == "data")

@@ -128,6 +128,8 @@ def test_a_value_is_read(kind: str, path: str, given: object, expected: object) 
         ("intersect", "join_method", "left_join", "known and not there yet"),
         ("intersect", "run_cache", True, "known and not there yet"),
         ("intersect", "intersect_cache_param.use_cache", True, "known and not there yet"),
+        ("intersect", "intersect_cache_param", {"use_cache": True, "id_type": "tag1", "encrypt_type": "tag2"},
+         "the cache of an intersection is known and not there yet"),
         ("intersect", "repeated_id_process", True, "known and not there yet"),
         ("intersect", "rsa_params.hash_method", "md5", "expected 'sha256'"),
         ("evaluation", "eval_type", "clustering", "known and not there yet"),
@@ -164,12 +166,45 @@ def test_a_value_is_refused_with_its_path(kind: str, path: str, given: object, s
         ("io", {"missing_fill_method": "mean"}, "missing_fill is false"),
         ("intersect", {"intersect_method": "raw"}, "raw: is carried out as ECDH on Curve25519"),
         ("intersect", {"random_bit": 64}, "P.random_bit has no effect here"),
+        ("intersect", {"intersect_cache_param": {"id_type": "tag1"}}, "P.intersect_cache_param.id_type has no effect"),
         ("intersect", {"cardinality_only": True, "cardinality_method": "rsa"}, "which is exact"),
     ],
 )
 def test_what_has_no_effect_or_is_replaced_gives_a_notice(kind: str, given: dict[str, Any], says: str) -> None:
     _, notices = read(kind, given)
     assert len([notice for notice in notices if says in notice]) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "path", "why"),
+    [
+        ("HeteroLR", "eps", "tol counts"),
+        ("HeteroLR", "converge_func", "early_stop counts"),
+        ("HeteroLR", "intersect_0", "it is another component"),
+        ("HomoLR", "eps", "tol counts"),
+        ("HomoLR", "converge_func", "early_stop counts"),
+        ("HeteroSecureBoost", "predict_param.with_proba", "predictions always have their probability"),
+        ("HeteroFeatureBinning", "cols", "bin_indexes and bin_names count"),
+        ("HeteroFeatureSelection", "local_only", "each filter has its own"),
+        ("HeteroFeatureSelection", "percentage_value_param.error", "shares are exact"),
+        ("DataIO", "with_value", "tag_with_value counts"),
+    ],
+)
+def test_names_that_fate_passes_over_are_left_out_with_a_notice(module: str, path: str, why: str) -> None:
+    """As FATE 1.4's own confs give them."""
+    model = MODULES[module].parameters
+    found, notices = validate(model, nested(path, {"a": [1]}), lambda loc: render("P", loc))
+    assert found == model()
+    assert f"P.{path} has no effect, as in FATE: {why}" in notices
+    group = path.rpartition(".")[0]
+    assert not [notice for notice in notices if not notice.startswith((f"P.{path} ", f"P.{group} "))]
+    with pytest.raises(ConfigError, match="unknown parameter"):
+        validate(model, nested(f"{path}s", 1), lambda loc: render("P", loc))
+
+
+def test_a_name_that_another_version_passes_over_stays_unknown() -> None:
+    with pytest.raises(ConfigError, match="unknown parameter; did you mean tag_with_value"):
+        read("transform", {"with_value": True})
 
 
 @pytest.mark.parametrize("kind", KINDS)

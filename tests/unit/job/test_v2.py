@@ -42,6 +42,34 @@ def test_spark_run_of_a_party_lies_over_the_common_one(job: Job) -> None:
     assert job.spark_run_for(HOSTS[1]) == job.spark_run
 
 
+def test_all_means_every_party_of_the_role() -> None:
+    conf, dsl = load("hetero_lr_v2")
+    conf["component_parameters"]["role"]["host"] = {
+        "all": {"dataio_0": {"missing_fill": True, "default_value": 5}, "reader_0": {"table": {"name": "a"}}},
+        "1": {"dataio_0": {"default_value": 7}},
+        **conf["component_parameters"]["role"]["host"],
+    }
+    conf["component_parameters"]["role"]["host"]["all"]["reader_0"]["table"]["namespace"] = "more"
+    conf["job_parameters"]["role"] = {"host": {"all": {"spark_run": {"executor-memory": "3g"}}}}
+    job = Job.parse(conf, dsl)
+    assert [job.parameters("dataio_0", host).default_value for host in HOSTS] == [5, 7, 5]
+    assert all(job.parameters("dataio_0", host).missing_fill for host in HOSTS)
+    assert not job.parameters("dataio_0", GUEST).missing_fill
+    assert [job.reader_table("reader_0", host).namespace for host in HOSTS] == ["experiment"] * 3
+    assert [job.spark_run_for(host).flags["executor-memory"] for host in HOSTS] == ["3g"] * 3
+    assert Job.from_dict(job.to_dict()) == job
+
+
+def test_a_components_name_in_place_of_an_index_has_no_effect() -> None:
+    """As in FATE 1.6's toy example, where it is the host's seed."""
+    conf, dsl = load("hetero_lr_v2")
+    conf["component_parameters"]["role"]["host"]["dataio_0"] = {"with_label": False}
+    job = Job.parse(conf, dsl)
+    (said,) = [notice for notice in job.notices if "role.host.dataio_0" in notice]
+    assert said.startswith("component_parameters.role.host.dataio_0 has no effect, as in FATE: ")
+    assert job == Job.parse(*load("hetero_lr_v2"))
+
+
 def test_an_integer_works_as_an_index() -> None:
     conf, dsl = load("toy")
     conf = {
@@ -106,8 +134,14 @@ def test_something_else_is_no_job(value: object) -> None:
         ("job_parameters/role/host/1", {"task_core": 2}, "job_parameters.role.host.1.task_core", "task_cores"),
         ("job_parameters/role/host/1", {"spark_run": {"executor-memory": "much"}},
          "job_parameters.role.host.1.spark_run.executor-memory", "512m or 4g"),
-        ("component_parameters/role/host/dataio_0", {"with_label": False}, "component_parameters.role.host.dataio_0",
-         "'dataio_0' is not the index of a host"),
+        ("component_parameters/role/host/dataio_7", {"with_label": False}, "component_parameters.role.host.dataio_7",
+         "'dataio_7' is not the index of a host; expected 0 to 2, several such as 0|1, or all"),
+        ("component_parameters/role/host/all", {"dataio_0": {"missing_fill": False}},
+         "component_parameters.role.host.all.dataio_0.missing_fill", "host-10000 has another value already, True"),
+        ("component_parameters/role/host/all", {"dataio_0": {"missing_fil": True}},
+         "component_parameters.role.host.all.dataio_0.missing_fil", "did you mean missing_fill?"),
+        ("component_parameters/role/host/all|0", {}, "component_parameters.role.host.all|0", "'all' is not the index"),
+        ("job_parameters/role/host/dataio_0", {}, "job_parameters.role.host.dataio_0", "is not the index of a host"),
         ("job_parameters/common/job_type", "predict", "job_parameters.common", "needs model_id"),
         ("role_parameters", {}, "role_parameters", "version 1"),
         ("role/arbiter", None, "role.arbiter", "is missing; hetero_lr_0 (HeteroLR) needs one"),

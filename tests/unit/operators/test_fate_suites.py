@@ -141,6 +141,37 @@ def test_a_prediction_has_the_parties_of_its_model(suite: Suite) -> None:
     assert dag.get_task("lr_predict.guest_9999").job["conf"]["initiator"]["party_id"] == "9999"
 
 
+@pytest.mark.parametrize(
+    ("conf", "change", "says"),
+    [
+        ("hetero_lr_conf.json", {"initiator": {"role": ["guest"], "party_id": 9999}}, "initiator.role: ['guest'] is"),
+        ("hetero_lr_conf.json", {"initiator": {"role": {}, "party_id": 9999}}, "initiator.role: {} is not a role"),
+        ("hetero_lr_predict_conf.json", {"initiator": {"role": ["x"], "party_id": 1}}, "initiator.role: ['x'] is not"),
+        ("hetero_lr_predict_conf.json", {"role": {"host": [10000]}}, "role.guest: is missing; a job needs a guest"),
+        ("hetero_lr_predict_conf.json",
+         {"role": {"guest": [], "host": [10000]}, "initiator": {"role": "arbiter", "party_id": 1}},
+         "role.guest: is missing; a job needs a guest"),
+    ],
+)  # fmt: skip
+def test_a_conf_of_another_shape_is_the_jobs_reason(suite: Suite, conf: str, change: Any, says: str) -> None:
+    suite.changed(conf, conf, lambda content: content.update(change))
+    dag = suite.dag()
+    name = "lr" if conf == "hetero_lr_conf.json" else "lr_predict"
+    assert says in row(dag, name)["reason"]
+    assert row(dag, "lr_v1")["reason"] is None
+
+
+def test_an_initiator_that_a_prediction_lacks_is_the_guest(suite: Suite) -> None:
+    suite.changed("hetero_lr_predict_conf.json", "hetero_lr_predict_conf.json", lambda conf: conf.update(initiator={}))
+    conf = suite.dag().get_task("lr_predict.guest_9999").job["conf"]
+    assert conf["initiator"] == {"role": "guest", "party_id": "9999"}
+
+
+def test_a_prediction_is_no_model(suite: Suite) -> None:
+    suite.content["tasks"]["again"] = {**suite.content["tasks"]["lr_predict"], "deps": "lr_predict"}
+    assert "tasks.again.deps: names lr_predict, which is no training" in row(suite.dag(), "again")["reason"]
+
+
 def test_a_table_is_uploaded_once(suite: Suite) -> None:
     suite.content["data"].append({**suite.content["data"][0], "partition": 16})
     suite.content["data"].append({**suite.content["data"][0], "role": "host_0"})
@@ -172,6 +203,44 @@ def test_data_is_found_beside_the_suite_or_above_it(suite: Suite) -> None:
     assert source == str((suite.folder / "data/breast_hetero_guest.csv").resolve())
 
 
+@pytest.mark.parametrize("below", [True, False])
+def test_a_data_file_that_is_not_found_leaves_the_others(suite: Suite, below: bool) -> None:
+    """It was the end of the whole suite without data_root, and an upload that failed as it ran with it."""
+    (suite.folder / "data").mkdir()
+    for entry in suite.content["data"]:
+        (suite.folder / entry["file"]).write_text("id,y\n")
+    suite.content["data"][1]["file"] = "data/nowhere.csv"
+    dag = suite.dag(data_root=suite.folder if below else None)
+    task = dag.get_task("upload.host_0_breast_hetero_host")
+    assert isinstance(task, FateRefusedOperator)
+    where = f"below data_root, {suite.folder}" if below else "below a folder above it; say with data_root where it is"
+    assert task.reason == (
+        f"breast_hetero_testsuite.json: data[1].file: 'data/nowhere.csv' is neither beside the suite nor {where}"
+    )
+    assert "upload.host_0_breast_hetero_host" in up(dag, "lr.host_10000")
+    assert row(dag, "lr_predict")["reason"] is None
+    others = [dag.get_task(name) for name in dag.task_ids if name.startswith("upload.") and name != task.task_id]
+    assert len(others) == 3 and not any(isinstance(one, FateRefusedOperator) for one in others)
+
+
+def test_data_that_is_only_where_the_workers_are(suite: Suite) -> None:
+    dag = suite.dag(data_root="/nowhere/fate")
+    upload = dag.get_task("upload.host_0_breast_hetero_host")
+    assert upload.source == "/nowhere/fate/data/breast_hetero_host.csv"
+
+
+@pytest.mark.parametrize("file", ["x" * 5000, "a\0b", "x/" * 3000])
+def test_what_cannot_be_a_path_is_not_found(suite: Suite, file: str) -> None:
+    suite.content["data"][0]["file"] = file
+    dag = suite.dag()
+    assert "data[0].file: " in dag.get_task("upload.guest_0_breast_hetero_guest").reason
+    with pytest.raises(ConfigError, match="cannot be read|is not JSON"):
+        fate_test_suite(file)
+    suite.content["tasks"]["lr"]["conf"] = file
+    with pytest.raises(ConfigError, match="tasks.lr.conf"):
+        suite.dag()
+
+
 def test_a_module_that_is_not_there_yet_leaves_the_others(suite: Suite) -> None:
     def nn(dsl: dict[str, Any]) -> None:
         dsl["components"]["hetero_lr_0"]["module"] = "HeteroNN"
@@ -197,8 +266,24 @@ def test_what_cannot_be_uploaded_leaves_the_others(suite: Suite) -> None:
         {"engine": "PATH", "namespace": "n", "name": "images", "address": {"path": "examples/data/mnist"},
          "role": "guest_0"},
         {**suite.content["data"][0], "table_name": "odd", "colour": "red"},
+        {**suite.content["data"][0], "table_name": "a/b"},
+        {**suite.content["data"][0], "table_name": "c", "head": "x"},
+        {**suite.content["data"][0], "table_name": "d", "partition": 0},
+        {**suite.content["data"][0], "table_name": "e", "drop": 3},
+        {**suite.content["data"][0], "table_name": "f", "namespace": ".n"},
+        {**suite.content["data"][0], "table_name": "g" * 300},
     ]  # fmt: skip
     dag = suite.dag()
+    for name, says in {
+        "a_b": "data[6].table_name: 'a/b' is not a safe name",
+        "c": "data[7].head: 'x' is not a yes or no",
+        "d": "data[8].partition: 0 is not a whole number from 1",
+        "e": "data[9].drop: 3 is not a yes or no",
+        "f": "data[10].namespace: '.n' is not a safe name",
+    }.items():
+        assert f"breast_hetero_testsuite.json: {says}" in dag.get_task(f"upload.guest_0_{name}").reason
+    (longest,) = [dag.get_task(task) for task in dag.task_ids if "ggg" in task]
+    assert "data[11].table_name: a name of 300 characters" in longest.reason
     assert "engine PATH" in dag.get_task("upload.guest_0_images").reason
     assert "breast_hetero_testsuite.json: data[5].colour: is not a key" in dag.get_task("upload.guest_0_odd").reason
 
@@ -206,6 +291,7 @@ def test_what_cannot_be_uploaded_leaves_the_others(suite: Suite) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
+        ("tasks/lr/substitutes", {"v1": {}}, r"tasks.lr.v1: has the name of tasks.lr.substitutes.v1, lr.v1; re"),
         ("tasks/lr/conf", "no.json", r"testsuite.json: tasks.lr.conf \(.*no.json\): cannot be read"),
         ("tasks/lr/dsl", "broken.json", r"testsuite.json: tasks.lr.dsl \(.*broken.json\): is not JSON"),
         ("tasks/lr/dsl", "list.json", r"tasks.lr.dsl .*holds a JSON list"),
@@ -216,8 +302,8 @@ def test_what_cannot_be_uploaded_leaves_the_others(suite: Suite) -> None:
         ("tasks/lr_predict/deps", {"a": 1}, r"tasks.lr_predict.deps: expected the name of a task"),
         ("tasks/lr/deps", "lr_predict", r"tasks.lr: waits in a circle: lr, lr_predict"),
         ("tasks/lr", [], r"tasks.lr: expected a dict"),
-        ("tasks/lr/data_deps", {"lr_v1": {"gest_0": {}}}, r"tasks.lr.data_deps.lr_v1.gest_0: 'gest_0': expected guest"),
-        ("tasks/lr/data_deps", {"lr_v1": {"guest_0": {"reader_0": 5}}}, r"guest_0.reader_0: expected the name"),
+        ("tasks/lr/data_deps", {"lr.v1": {"gest_0": {}}}, r"tasks.lr.data_deps.lr.v1.gest_0: 'gest_0': expected guest"),
+        ("tasks/lr/data_deps", {"lr.v1": {"guest_0": {"reader_0": 5}}}, r"guest_0.reader_0: expected the name"),
         ("task", {}, r"testsuite.json: task: unknown key; did you mean tasks\?"),
         ("data", {}, r"data: expected a list of uploads"),
         ("data/0/role", "arbiter_0", r"data\[0\].role: 'arbiter_0': expected guest_0, host_0"),
@@ -228,6 +314,7 @@ def test_what_cannot_be_uploaded_leaves_the_others(suite: Suite) -> None:
     ],
 )
 def test_what_is_wrong_names_file_and_key(suite: Suite, path: str, value: Any, says: str) -> None:
+    suite.content["tasks"]["lr.v1"] = suite.content["tasks"].pop("lr_v1")
     suite.write("broken.json", "{'a': 1}")
     suite.write("list.json", "[]")
     *steps, last = path.split("/")
@@ -245,6 +332,33 @@ def test_no_suite_at_all(suite: Suite, tmp_path: Path) -> None:
     suite.content = {"data": [], "pipeline_tasks": {"lr": {"script": "lr.py"}}}
     with pytest.raises(ConfigError, match="tasks: is missing or empty; pipeline_tasks are Python scripts"):
         suite.dag()
+
+
+def test_a_benchmark_suite_names_scripts(suite: Suite) -> None:
+    content = {"data": suite.content["data"], "hetero_lr": {"local": {"script": "sklearn-lr.py", "conf": "lr.yaml"}}}
+    suite.write("lr_benchmark.json", content)
+    with pytest.raises(ConfigError, match="lr_benchmark.json: hetero_lr: benchmark suites name Python scripts"):
+        fate_test_suite(suite.folder / "lr_benchmark.json", data_root=DATA)
+
+
+@pytest.mark.parametrize("nothing", [[], "", None])
+def test_deps_that_name_nothing_are_none(suite: Suite, nothing: Any) -> None:
+    suite.content["tasks"]["lr"]["deps"] = nothing
+    suite.content["tasks"]["lr_predict"]["model_deps"] = nothing
+    dag = suite.dag()
+    assert row(dag, "lr")["needs"] == []
+    assert row(dag, "lr_predict")["needs"] == ["lr"]
+
+
+def test_the_reason_of_a_cache(suite: Suite) -> None:
+    suite.content["tasks"]["lr"]["cache_deps"] = "lr_v1"
+    reason = row(suite.dag(), "lr")["reason"]
+    assert reason.endswith("tasks.lr.cache_deps: the cache of an intersection is known and not there yet")
+
+
+def test_a_party_as_text(suite: Suite) -> None:
+    few = suite.dag(parties="guest-1")
+    assert "role.host: has 1, but the suite's parties have none" in row(few, "lr")["reason"]
 
 
 def test_older_forms_of_suites(suite: Suite) -> None:
@@ -301,6 +415,19 @@ def test_names_that_airflow_does_not_take(suite: Suite) -> None:
     dag = suite.dag()
     assert {"lr_ovr.guest_9999", "lr_ovr_2.guest_9999", "summary_2.guest_9999", "summary"} <= set(dag.task_ids)
     assert row(dag, "lr_ovr")["result"] == "lr_ovr_2.guest_9999"
+
+
+def test_names_that_are_too_long_for_airflow(suite: Suite) -> None:
+    task = suite.content["tasks"]["lr_v1"]
+    suite.content["tasks"] = {name: task for name in ("x" * 260, "x" * 261, "y" * 150)}
+    dag = suite.dag(dag_id="d")
+    short, other, whole = (row(dag, name)["tasks"][0] for name in suite.content["tasks"])
+    assert whole == f"{'y' * 150}.guest_9999"
+    assert short.startswith("x" * 141 + "_") and len(short) == len(whole) == len(other)
+    assert short != other
+    assert suite.dag().task_ids == dag.task_ids
+    long = suite.write("z" * 230 + "_testsuite.json", suite.content)
+    assert len(fate_test_suite(suite.folder / long, data_root=DATA).dag_id) == 150
 
 
 # -- the summary

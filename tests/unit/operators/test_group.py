@@ -61,6 +61,7 @@ def test_the_result_is_the_guests_or_that_of_who_is_here():
     with DAG("d", schedule=None):
         assert fate_train("a", {"conf": CONF}).result.operator.task_id == "a.guest_9999"
         assert fate_train("b", {"conf": CONF}, parties=["host-10000"]).result.operator.task_id == "b.host_10000"
+        assert list(fate_train("c", {"conf": CONF}, parties="host-10000").operators) == [Party("host", "10000")]
 
 
 def test_tuning_is_mapped_over_the_sets():
