@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,6 +11,7 @@ from airflow_provider_fate.job.parameters.base import (
     Float,
     Int,
     Loc,
+    Need,
     Parameters,
     Positive,
     choice,
@@ -26,6 +27,11 @@ _AFFINE = ("iterativeaffine", "randomiterativeaffine", "affine")
 
 class InitParam(Parameters):
     """How a model starts."""
+
+    needs: ClassVar[tuple[Need, ...]] = (
+        Need(("init_const",), lambda p: p.init_method == "const", "init_method is {p.init_method}"),
+        Need(("random_seed",), lambda p: p.init_method.startswith("random"), "init_method is {p.init_method}"),
+    )
 
     init_method: choice("random_uniform", "random_normal", "ones", "zeros", "const") = Field(
         default="random_uniform",
@@ -209,6 +215,13 @@ class CallbackParam(Parameters):
         if not self.stops and self.early_stopping_rounds is not None:
             found.append((("early_stopping_rounds",), "has no effect, as EarlyStopping is not among callbacks"))
         return found + curves(given)
+
+
+#: of parameters that train in rounds
+VALIDATION_NEEDS = (
+    Need(("metrics",), lambda p: p.validation_freqs is not None, "validation_freqs is null"),
+    Need(("use_first_metric_only",), lambda p: p.early_stopping_rounds is not None, "early_stopping_rounds is null"),
+)
 
 
 def training_metrics(value: list[str] | None) -> list[str] | None:
