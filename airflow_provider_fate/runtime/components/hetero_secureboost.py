@@ -305,6 +305,7 @@ class HeteroSecureBoost(Component):
         if validate is not None:
             scoring.send_directions(self.ctx, "validate/directions", validate, _trees(boosted.best), self._missing)
         model = TreeModel(self.module, train.schema.features, boosted, self._missing, classes)
+        model.importance_by = own.tree_param.feature_importance_type
         return Outputs(
             model=model.stored(guest=False),
             summary={"rounds": boosted.kept, "feature_importance": model.importance()},
