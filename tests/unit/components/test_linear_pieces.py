@@ -81,7 +81,7 @@ def test_parts_of_the_loss_add_up() -> None:
     guest, host, y = random.normal(size=50), random.normal(size=50), random.choice([-1.0, 1.0], 50)
     z = guest + host
     whole = np.sum(np.log(2) - y * z / 2 + z**2 / 8)
-    parts = Logistic.guest_loss(guest, y) + Logistic.host_loss(host)
+    parts = np.sum(Logistic.guest_loss(guest, y) + Logistic.host_loss(host))
     assert parts + Logistic.host_share(host) @ Logistic.loss_vector(guest, y) == pytest.approx(whole)
     assert np.allclose(Logistic.host_share(host) + Logistic.guest_share(guest, y), z / 4 - y / 2)
 

@@ -27,6 +27,7 @@ import numpy as np
 from airflow_provider_fate.errors import CryptoError, DataError, ProtocolError
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.components.base import Context
+from airflow_provider_fate.runtime.components.exact import as_float
 from airflow_provider_fate.runtime.components.linear import tasks
 from airflow_provider_fate.runtime.components.linear.batches import Batch
 from airflow_provider_fate.runtime.components.linear.links import Link
@@ -291,10 +292,10 @@ class GuestExchange(Exchange):
             self._send_residuals(tag, shared)
             found += [part for _, loss, own in done for part in (loss, own) if part is not None]
             if quick:
-                return sum(one.loss for one in shared), found
+                return as_float(sum(one.loss for one in shared)), found
         ready = [replace(one, residual=ours.vector) for one, ours in zip(products, shared, strict=True)]
         found += self._run(tasks.products, ready)
-        return sum(one.loss for one in shared), found
+        return as_float(sum(one.loss for one in shared)), found
 
     def _send_residuals(self, tag: str, shared: list[tasks.Shared]) -> None:
         federation = self.ctx.federation
@@ -312,7 +313,7 @@ class HostExchange(Exchange):
         shared = self._run(tasks.share, self._share_arguments(batch, portions, [None] * len(portions)))
         federation.send(federation.guest, f"{tag}/share", [self.cipher.write(one.vector) for one in shared])
         if self.with_loss:
-            self._send_loss(tag, batch, sum(one.loss for one in shared) + batch.size * penalty)
+            self._send_loss(tag, batch, as_float(sum(one.loss for one in shared)) + batch.size * penalty)
         # while the guest computes
         slots = self._slots(batch)
         blinds = self._blinds(slots)

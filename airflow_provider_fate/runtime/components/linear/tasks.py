@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_provider_fate.errors import CryptoError
+from airflow_provider_fate.runtime.components.exact import exact_sums, inner_products
 from airflow_provider_fate.runtime.components.linear.links import Link
 from airflow_provider_fate.runtime.crypto.fixed_point import to_integers
 from airflow_provider_fate.runtime.crypto.scheme import Slots, VectorScheme, scheme
@@ -88,8 +89,8 @@ class Portion:
 
     def wx(self, block: Block) -> np.ndarray:
         if not self.intercept:
-            return self.x(block) @ self.weights
-        return self.x(block) @ self.weights[:-1] + self.weights[-1]
+            return inner_products(self.x(block), self.weights)
+        return inner_products(self.x(block), self.weights[:-1]) + self.weights[-1]
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,11 @@ class Shared:
     """What :func:`share` gives.
 
     :param vector: the encrypted share (at the guest: the residuals)
-    :param loss: this party's own part of the loss, summed over rows
+    :param loss: this party's own part of the loss, summed over rows (see :mod:`..exact`)
     """
 
     vector: Any
-    loss: float
+    loss: int
 
 
 @dataclass(frozen=True)
@@ -187,15 +188,15 @@ def share(key: Constant, block: Block, argument: ShareArgument) -> Shared | Fail
     link, wx = portion.link, portion.wx(block)
     try:
         if argument.others is None:
-            values, loss = link.host_share(wx), link.host_loss(wx)
+            values, losses = link.host_share(wx), link.host_loss(wx)
         else:
             y = portion.y(block)
-            values, loss = link.guest_share(wx, y), link.guest_loss(wx, y)
+            values, losses = link.guest_share(wx, y), link.guest_loss(wx, y)
         integers = to_integers(values, argument.bits, argument.bound, "a row's part of the residual")
     except CryptoError as error:
         return Failed(str(error), peer=False)
     try:
-        return Shared(key.value.cipher.combine(argument.others or [], integers), loss)
+        return Shared(key.value.cipher.combine(argument.others or [], integers), exact_sums(losses[:, None])[0])
     except CryptoError as error:
         return Failed(str(error), peer=True)
 
