@@ -82,7 +82,7 @@ class HeteroSecureBoost(Component):
         :param models: ``model`` to go on from an earlier one
         """
         if self.parameters.cv_param.need_cv:
-            return cross_validate(self, data)
+            return cross_validate(self, data, models)
         train, validate = data.get("train_data", data.get("data")), data.get("validate_data")
         if train is None:
             raise ConfigError(f"{self.ctx.name}.input.data", "train_data is missing")

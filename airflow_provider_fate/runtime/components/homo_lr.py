@@ -85,7 +85,7 @@ class HomoLR(Component):
         """
         own = self.parameters
         if own.cv_param.need_cv:
-            return cross_validate(self, data)
+            return cross_validate(self, data, models)
         if self.ctx.party.role == "arbiter":
             return self._arbitrate()
         train, validate = data.get("train_data", data.get("data")), data.get("validate_data")

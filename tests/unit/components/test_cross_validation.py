@@ -10,6 +10,7 @@ from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.parameters.hetero_linr import HeteroLinRParam
 from airflow_provider_fate.runtime.components.cross_validation import fold_rows
 from airflow_provider_fate.runtime.components.hetero_linr import HeteroLinR
+from airflow_provider_fate.runtime.data import Model
 from tests.unit.components.lr_parties import (
     ARBITER,
     GUEST,
@@ -71,6 +72,22 @@ def test_a_regression_without_history() -> None:
     outputs = Run(own, hetero("motor_hetero"), kind=HeteroLinR).fit().fitted[GUEST]
     assert outputs.data == {}
     assert {"root_mean_squared_error_mean", "r2_score_std"} <= set(outputs.metrics)
+
+
+@pytest.mark.parametrize("more", [("validate_data",), ("model",), ("validate_data", "model")])
+def test_inputs_without_effect_are_said(more: tuple[str, ...]) -> None:
+    own = parameters(max_iter=1, init_param=CONST, cv_param={"need_cv": True, "n_splits": 2})
+    data, models = hetero("breast_hetero"), {}
+    plain = Run(own, data).fit()
+    if "validate_data" in more:
+        data = {party: {**inputs, "validate_data": inputs["train_data"]} for party, inputs in data.items()}
+    if "model" in more:
+        models = {party: {"model": Model({})} for party in data}
+    run = Run(own, data, models=models).fit()
+    said = [line for line in run.log if "has no effect" in line]
+    assert len(said) == 1 and said[0].startswith(f"cross-validation: {' and '.join(more)} has no effect")
+    assert run.fitted[GUEST].metrics == plain.fitted[GUEST].metrics
+    assert not [line for line in plain.log if "has no effect" in line]
 
 
 def test_more_folds_than_rows_and_a_class_in_one_fold_only() -> None:

@@ -91,7 +91,7 @@ class HeteroLinear(Component):
         :param models: ``model`` to go on from an earlier one
         """
         if self.parameters.cv_param.need_cv:
-            return cross_validate(self, data)
+            return cross_validate(self, data, models)
         if self.ctx.party.role == "arbiter":
             return self._arbitrate()
         train, validate = data.get("train_data", data.get("data")), data.get("validate_data")
