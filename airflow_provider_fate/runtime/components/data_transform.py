@@ -29,9 +29,9 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_fate.errors import ConfigError, DataError, StorageError
+from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.parameters.data_io import DataIOParam
-from airflow_provider_fate.runtime.components.base import Component, Outputs
+from airflow_provider_fate.runtime.components.base import Component, Outputs, check_model
 from airflow_provider_fate.runtime.components.columns import shown
 from airflow_provider_fate.runtime.components.lines import LineFormat, begins_with_label, features_of, to_columns
 from airflow_provider_fate.runtime.components.moments import moments
@@ -181,9 +181,7 @@ class DataTransform(Component):
         :raises DataError: a column that was fitted is not there
         """
         rows = self._only(data)
-        meta = model.meta
-        if meta.get("format") != FORMAT or meta.get("module") != "DataTransform":
-            raise StorageError(f"{self.ctx.name}: its model is not a DataTransform model of format {FORMAT}")
+        meta = check_model(self.ctx.name, "DataTransform", model, FORMAT)
         if not meta.get("need_run", True):
             return Outputs(data={"data": rows})
         if rows.schema.kind == LINES:

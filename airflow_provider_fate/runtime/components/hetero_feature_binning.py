@@ -30,11 +30,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from airflow_provider_fate.errors import ConfigError, DataError, StorageError
+from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.parameters.hetero_feature_binning import HeteroFeatureBinningParam
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.components.alignment import rows_value
-from airflow_provider_fate.runtime.components.base import Component, Outputs
+from airflow_provider_fate.runtime.components.base import Component, Outputs, check_model
 from airflow_provider_fate.runtime.components.binning import woe
 from airflow_provider_fate.runtime.components.binning.federated import MOST_CLASSES, GuestCounting, count_at_host
 from airflow_provider_fate.runtime.components.binning.optimal import Optimal
@@ -94,9 +94,7 @@ class HeteroFeatureBinning(Component):
         rows = next(iter(data.values()))
         if not self.parameters.need_run:
             return Outputs(data={"data": rows})
-        meta = model.meta
-        if meta.get("module") != self.module or meta.get("format") != FORMAT:
-            raise StorageError(f"{self.ctx.name}: its model is not a {self.module} model of format {FORMAT}")
+        meta = check_model(self.ctx.name, self.module, model, FORMAT)
         return Outputs(data={"data": self._replaced(rows, meta)})
 
     # -- guest ---------------------------------------------------------------------------------------------------

@@ -23,10 +23,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_fate.errors import ConfigError, DataError, StorageError
+from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.parameters.hetero_feature_selection import Condition, HeteroFeatureSelectionParam
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.components.base import Component, Outputs
+from airflow_provider_fate.runtime.components.base import Component, Outputs, check_model
 from airflow_provider_fate.runtime.components.columns import found as found_columns
 from airflow_provider_fate.runtime.components.selection.numbers import BOOSTING, Numbers
 from airflow_provider_fate.runtime.components.selection.picking import (
@@ -95,9 +95,7 @@ class HeteroFeatureSelection(Component):
         rows = next(iter(data.values()))
         if not self.parameters.need_run:
             return Outputs(data={"data": rows})
-        meta = model.meta
-        if meta.get("module") != self.module or meta.get("format") != FORMAT:
-            raise StorageError(f"{self.ctx.name}: its model is not a {self.module} model of format {FORMAT}")
+        meta = check_model(self.ctx.name, self.module, model, FORMAT)
         return Outputs(data={"data": self._taken(rows, meta["left"])})
 
     def _taken(self, rows: Rows, left: Sequence[str]) -> Rows:

@@ -29,14 +29,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from airflow_provider_fate.errors import ConfigError, CryptoError, DataError, ProtocolError
+from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.parameters.secureboost import HeteroSecureBoostParam
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.components.base import Component, Outputs
+from airflow_provider_fate.runtime.components import public_key
+from airflow_provider_fate.runtime.components.base import Component, Outputs, rows_to_predict, rows_to_train
 from airflow_provider_fate.runtime.components.boosting import scoring
 from airflow_provider_fate.runtime.components.boosting.alignment import ROWS, Measured, as_sent, same_rows
 from airflow_provider_fate.runtime.components.boosting.binned import BinnedRows, Missing, refuse_missing
@@ -51,7 +53,7 @@ from airflow_provider_fate.runtime.components.boosting.validation import metrics
 from airflow_provider_fate.runtime.components.cross_validation import cross_validate
 from airflow_provider_fate.runtime.crypto.additive import additive, generate, public_limits
 from airflow_provider_fate.runtime.data import Block, Model, Rows, Schema
-from airflow_provider_fate.runtime.federation.checks import Bytes, DictOf, Integer, Optional_
+from airflow_provider_fate.runtime.federation.checks import DictOf, Integer, Optional_
 
 #: more labels than this are no classes
 MOST_CLASSES = 1000
@@ -83,9 +85,7 @@ class HeteroSecureBoost(Component):
         """
         if self.parameters.cv_param.need_cv:
             return cross_validate(self, data, models)
-        train, validate = data.get("train_data", data.get("data")), data.get("validate_data")
-        if train is None:
-            raise ConfigError(f"{self.ctx.name}.input.data", "train_data is missing")
+        train, validate = rows_to_train(self.ctx.name, data), data.get("validate_data")
         if not train.count:
             raise DataError(f"{self.ctx.name}: there are no rows to train on; the intersection is empty")
         if self.parameters.boosting_strategy == "layered" and len(self.ctx.federation.hosts) > 1:
@@ -105,9 +105,7 @@ class HeteroSecureBoost(Component):
 
     def predict(self, data: dict[str, Rows], model: Model) -> Outputs:
         """Score rows at the guest; hosts send which way each row goes at their nodes."""
-        rows = next((data[name] for name in ("data", "test_data", "train_data", "validate_data") if name in data), None)
-        if rows is None:
-            raise ConfigError(f"{self.ctx.name}.input.data", "there is no data to predict")
+        rows = rows_to_predict(self.ctx.name, data)
         loaded = self._load(model, rows.schema)
         measured = self._measured(rows, loaded.missing)
         federation = self.ctx.federation
@@ -312,17 +310,9 @@ class HeteroSecureBoost(Component):
         )
 
     def _scheme(self) -> Any:
-        federation, encryption = self.ctx.federation, self.parameters.encrypt_param
-        fewest, most = public_limits(encryption.method, encryption.key_length)
-        public = federation.receive(federation.guest, "public_key", Bytes(max_length=most))
-        try:
-            if len(public) < fewest:
-                raise CryptoError(f"expected a public key of {fewest} bytes, got {len(public)}")
-            return additive(encryption.method, public)
-        except CryptoError as error:
-            raise ProtocolError(
-                str(federation.guest), f"the public key of {federation.guest} is refused: {error}"
-            ) from None
+        federation, method = self.ctx.federation, self.parameters.encrypt_param.method
+        limits = public_limits(method, self.parameters.encrypt_param.key_length)
+        return public_key.received(federation, federation.guest, "public_key", limits, partial(additive, method))
 
     # --- both -------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from airflow_provider_fate.errors import ConfigError, DataError, FateError, StorageError
+from airflow_provider_fate.errors import ConfigError, DataError, FateError
 from airflow_provider_fate.job.parameters import (
     DataStatisticsParam,
     HeteroFastSecureBoostParam,
@@ -388,7 +388,7 @@ def test_new_rows() -> None:
     assert (found.schema.features, found.blocks()[0].x.tolist()) == (("x0", "x1", "x2", "x3"), [[0, 1, 2, 3]])
     with pytest.raises(DataError, match="lacks column x3, which the model was fitted with"):
         part.predict({"data": table(["a"], np.zeros((1, 3)))}, model)
-    with pytest.raises(StorageError, match="is not a HeteroFeatureSelection model of format 1"):
+    with pytest.raises(DataError, match="expected a model of HeteroFeatureSelection in format 1, found"):
         part.predict({"data": rows}, Model({"module": "DataIO", "format": 1}))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_fate.errors import DataError
+from airflow_provider_fate.runtime.components.base import check_model
 from airflow_provider_fate.runtime.components.boosting.binned import Missing
 from airflow_provider_fate.runtime.components.boosting.objectives import Objective, objective
 from airflow_provider_fate.runtime.components.boosting.training import Boosted
@@ -103,12 +104,7 @@ class TreeModel:
         :param name: of the component
         :raises DataError: it is another module's, or the rows lack a column of it
         """
-        meta = model.meta
-        if meta.get("module") != module or meta.get("format") != FORMAT:
-            raise DataError(
-                f"{name}: expected a model of {module} in format {FORMAT}, "
-                f"found {meta.get('module')!r} in format {meta.get('format')!r}"
-            )
+        meta = check_model(name, module, model, FORMAT)
         missing = [feature for feature in meta["features"] if feature not in schema.features]
         if missing:
             raise DataError(

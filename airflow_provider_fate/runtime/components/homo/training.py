@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from airflow_provider_fate.job.parameters.homo_lr import HomoLRParam
-from airflow_provider_fate.runtime.components.base import Context
-from airflow_provider_fate.runtime.components.homo.aggregation import Summand, add_up, arbiter_of
+from airflow_provider_fate.runtime.components.base import Context, arbiter_of
+from airflow_provider_fate.runtime.components.homo.aggregation import Summand, add_up
 from airflow_provider_fate.runtime.components.linear.batches import Batch, Batches
 from airflow_provider_fate.runtime.components.linear.convergence import Convergence
 from airflow_provider_fate.runtime.components.linear.optimizer import Optimizer

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from airflow_provider_fate.errors import ConfigError, CryptoError, DataError, ProtocolError
+from airflow_provider_fate.errors import ConfigError, DataError, ProtocolError
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.components.base import Component, Outputs
+from airflow_provider_fate.runtime.components import public_key
+from airflow_provider_fate.runtime.components.base import Component, Outputs, arbiter_of, rows_to_predict, rows_to_train
 from airflow_provider_fate.runtime.components.cross_validation import cross_validate
 from airflow_provider_fate.runtime.components.linear.batches import Batches
 from airflow_provider_fate.runtime.components.linear.exchange import Exchange, Extent, GuestExchange, HostExchange
@@ -94,9 +96,7 @@ class HeteroLinear(Component):
             return cross_validate(self, data, models)
         if self.ctx.party.role == "arbiter":
             return self._arbitrate()
-        train, validate = data.get("train_data", data.get("data")), data.get("validate_data")
-        if train is None:
-            raise ConfigError(f"{self.ctx.name}.input.data", "train_data is missing")
+        train, validate = rows_to_train(self.ctx.name, data), data.get("validate_data")
         extent = Extent.of(self.ctx.name, train)
         checked = None if validate is None else Extent.of(self.ctx.name, validate)
         if self.ctx.party.role == "guest":
@@ -107,9 +107,7 @@ class HeteroLinear(Component):
         """Score rows at the guest; hosts send their weighted sums, the arbiter does nothing."""
         if self.ctx.party.role == "arbiter":
             return Outputs()
-        rows = next((data[name] for name in ("data", "test_data", "train_data", "validate_data") if name in data), None)
-        if rows is None:
-            raise ConfigError(f"{self.ctx.name}.input.data", "there is no data to predict")
+        rows = rows_to_predict(self.ctx.name, data)
         linear = loaded(self.module, self.ctx.name, model, rows.schema)
         extent = Extent.of(self.ctx.name, rows)
         federation = self.ctx.federation
@@ -264,19 +262,9 @@ class HeteroLinear(Component):
         )
 
     def _cipher(self) -> VectorScheme:
-        federation, encryption = self.ctx.federation, self.parameters.encrypt_param
-        if federation.arbiter is None:
-            raise ConfigError("role.arbiter", f"{self.ctx.name} needs an arbiter, which holds the key")
-        fewest, most = public_limits(encryption.method, encryption.key_length)
-        public = federation.receive(federation.arbiter, "public_key", Bytes(max_length=most))
-        try:
-            if len(public) < fewest:
-                raise CryptoError(f"expected a public key of {fewest} bytes, got {len(public)}")
-            return scheme(encryption.method, public)
-        except CryptoError as error:
-            raise ProtocolError(
-                str(federation.arbiter), f"the public key of {federation.arbiter} is refused: {error}"
-            ) from None
+        method, length = self.parameters.encrypt_param.method, self.parameters.encrypt_param.key_length
+        arbiter, limits = arbiter_of(self.ctx), public_limits(method, length)
+        return public_key.received(self.ctx.federation, arbiter, "public_key", limits, partial(scheme, method))
 
     def _starts(self, rows: Rows, models: int, intercept: bool, start: Model | None) -> list[np.ndarray]:
         features = len(rows.schema.features)

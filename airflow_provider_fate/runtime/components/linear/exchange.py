@@ -25,8 +25,7 @@ from typing import Any
 import numpy as np
 
 from airflow_provider_fate.errors import CryptoError, DataError, ProtocolError
-from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.components.base import Context
+from airflow_provider_fate.runtime.components.base import Context, arbiter_of
 from airflow_provider_fate.runtime.components.exact import as_float
 from airflow_provider_fate.runtime.components.linear import tasks
 from airflow_provider_fate.runtime.components.linear.batches import Batch
@@ -221,7 +220,7 @@ class Exchange:
         :param ahead: to be prepared while the arbiter decrypts (see :meth:`_prepare`)
         """
         parts = self._finished(list(zip(*partials, strict=True)), blinds)
-        federation, arbiter = self.ctx.federation, _arbiter(self.ctx)
+        federation, arbiter = self.ctx.federation, arbiter_of(self.ctx)
         federation.send(arbiter, f"{tag}/products", {"columns": slots.columns, "stride": slots.stride, "parts": parts})
         if ahead is not None:
             self._prepare(ahead)
@@ -344,7 +343,7 @@ class HostExchange(Exchange):
         random = secrets.randbelow(self.cipher.modulus)
         federation = self.ctx.federation
         federation.send(federation.guest, f"{tag}/loss", (number + random) % self.cipher.modulus)
-        federation.send(_arbiter(self.ctx), f"{tag}/loss", random)
+        federation.send(arbiter_of(self.ctx), f"{tag}/loss", random)
 
 
 def serve(ctx: Context, key: SecretKey, tag: str, loss_share: bool) -> None:
@@ -422,10 +421,3 @@ class Extent:
 def _cells(argument: tasks.ProductsArgument) -> int:
     """Numbers that the partition with the most rows multiplies."""
     return argument.slots.columns * argument.slots.stride
-
-
-def _arbiter(ctx: Context) -> Party:
-    arbiter = ctx.federation.arbiter
-    if arbiter is None:
-        raise ProtocolError(str(ctx.party), f"{ctx.name} needs an arbiter, and the job's role has none")
-    return arbiter

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from airflow_provider_fate.errors import DataError
+from airflow_provider_fate.runtime.components.base import check_model
 from airflow_provider_fate.runtime.components.linear.predictions import Linear
 from airflow_provider_fate.runtime.components.linear.training import Fitted
 from airflow_provider_fate.runtime.data import Model, Schema
@@ -83,12 +84,7 @@ def stored(module: str, schema: Schema, fitted: list[Fitted], intercept: bool, c
 
 def loaded(module: str, component: str, model: Model, schema: Schema) -> Linear:
     """The weights of a stored model, for rows of ``schema``. :raises DataError: they do not fit together."""
-    meta = model.meta
-    if meta.get("module") != module or meta.get("format") != FORMAT:
-        raise DataError(
-            f"{component}: expected a model of {module} in format {FORMAT}, "
-            f"found {meta.get('module')!r} in format {meta.get('format')!r}"
-        )
+    meta = check_model(component, module, model, FORMAT)
     missing = [feature for feature in meta["features"] if feature not in schema.features]
     if missing:
         raise DataError(
