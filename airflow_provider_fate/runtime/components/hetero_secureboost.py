@@ -38,12 +38,13 @@ from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.parameters.secureboost import HeteroSecureBoostParam
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.components import public_key
+from airflow_provider_fate.runtime.components.alignment import ROWS, check_same_rows, rows_value
 from airflow_provider_fate.runtime.components.base import Component, Outputs, rows_to_predict, rows_to_train
 from airflow_provider_fate.runtime.components.boosting import scoring
-from airflow_provider_fate.runtime.components.boosting.alignment import ROWS, Measured, as_sent, same_rows
 from airflow_provider_fate.runtime.components.boosting.binned import BinnedRows, Missing, refuse_missing
 from airflow_provider_fate.runtime.components.boosting.guest import GuestGrower
 from airflow_provider_fate.runtime.components.boosting.host import HostGrower
+from airflow_provider_fate.runtime.components.boosting.measured import Measured
 from airflow_provider_fate.runtime.components.boosting.models import TreeModel, flat
 from airflow_provider_fate.runtime.components.boosting.objectives import Objective, objective
 from airflow_provider_fate.runtime.components.boosting.splits import SplitRule
@@ -110,12 +111,13 @@ class HeteroSecureBoost(Component):
         measured = self._measured(rows, loaded.missing)
         federation = self.ctx.federation
         if self.ctx.party.role == "host":
-            federation.send(federation.guest, "predict/rows", as_sent(rows, measured))
+            federation.send(federation.guest, "predict/rows", rows_value(rows, measured.ids))
             trees = [tree for _, tree in loaded.flat()]
             scoring.send_directions(self.ctx, "predict/directions", rows, trees, loaded.missing)
             return Outputs()
+        own = rows_value(rows, measured.ids)
         for host in federation.hosts:
-            same_rows(self.ctx.name, host, federation.receive(host, "predict/rows", ROWS), rows, measured, "data")
+            check_same_rows(self.ctx.name, host, federation.receive(host, "predict/rows", ROWS), own, "data")
         return Outputs({"data": self._score("predict/directions", rows, loaded)})
 
     # --- guest ------------------------------------------------------------------------------------------------------
@@ -220,11 +222,11 @@ class HeteroSecureBoost(Component):
         """Check that a host has the same rows; gives how many splits a node can have there at most."""
         name = self.ctx.name
         said = self.ctx.federation.receive(host, "data", HOST_DATA)
-        same_rows(name, host, said["train"], train, measured, "train_data")
+        check_same_rows(name, host, said["train"], rows_value(train, measured.ids), "train_data")
         if (said["validate"] is None) != (validate is None):
             raise ConfigError(f"{name}.input.data.validate_data", f"the guest or {host} has one and the other has none")
         if validate is not None and checked is not None:
-            same_rows(name, host, said["validate"], validate, checked, "validate_data")
+            check_same_rows(name, host, said["validate"], rows_value(validate, checked.ids), "validate_data")
         if said["rounds"] != len(model.boosted.rounds):
             raise DataError(
                 f"{name}: the model to go on from has {len(model.boosted.rounds)} rounds at the guest and "
@@ -273,8 +275,8 @@ class HeteroSecureBoost(Component):
         rounds = [] if start is None else start.boosted.rounds
         value = {
             "features": len(train.schema.features),
-            "train": as_sent(train, measured),
-            "validate": None if validate is None or checked is None else as_sent(validate, checked),
+            "train": rows_value(train, measured.ids),
+            "validate": None if validate is None or checked is None else rows_value(validate, checked.ids),
             "rounds": len(rounds),
         }
         federation.send(federation.guest, "data", value)

@@ -37,7 +37,7 @@ from airflow_provider_fate.runtime.components.cross_validation import cross_vali
 from airflow_provider_fate.runtime.components.homo.aggregation import Summand
 from airflow_provider_fate.runtime.components.homo.training import HomoTraining, arbitrate
 from airflow_provider_fate.runtime.components.linear.batches import Batches
-from airflow_provider_fate.runtime.components.linear.exchange import Extent
+from airflow_provider_fate.runtime.components.linear.extent import Extent
 from airflow_provider_fate.runtime.components.linear.predictions import Linear, logistic
 from airflow_provider_fate.runtime.components.linear.stored import (
     FORMAT,

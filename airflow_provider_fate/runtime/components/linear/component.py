@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from contextlib import closing
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from airflow_provider_fate.errors import ConfigError, DataError, ProtocolError
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.components import public_key
+from airflow_provider_fate.runtime.components.alignment import MOST_ROWS, ROWS, check_same_rows, rows_value
 from airflow_provider_fate.runtime.components.base import Component, Outputs, arbiter_of, rows_to_predict, rows_to_train
 from airflow_provider_fate.runtime.components.cross_validation import cross_validate
 from airflow_provider_fate.runtime.components.linear.batches import Batches
-from airflow_provider_fate.runtime.components.linear.exchange import Exchange, Extent, GuestExchange, HostExchange
+from airflow_provider_fate.runtime.components.linear.exchange import Exchange, GuestExchange, HostExchange
+from airflow_provider_fate.runtime.components.linear.extent import Extent
 from airflow_provider_fate.runtime.components.linear.links import Link
 from airflow_provider_fate.runtime.components.linear.predictions import (
     Linear,
@@ -42,14 +44,11 @@ from airflow_provider_fate.runtime.components.linear.stored import (
 from airflow_provider_fate.runtime.components.linear.training import Training, arbitrate, own_seed, starting_weights
 from airflow_provider_fate.runtime.crypto.scheme import VectorScheme, generate, public_limits, scheme
 from airflow_provider_fate.runtime.data import Model, Rows, Schema
-from airflow_provider_fate.runtime.federation.checks import Bytes, DictOf, Integer, ListOf, Optional_
+from airflow_provider_fate.runtime.federation.checks import DictOf, Integer, Optional_
 
-MOST_PARTITIONS = 1_000_000
-MOST_ROWS = 1 << 40
 #: bits after the point where ``floating_point_precision`` is null: as many as there is room for
 MOST_PRECISION = 52
 
-ROWS = DictOf({"counts": ListOf(Integer(0, MOST_ROWS), max_length=MOST_PARTITIONS), "ids": Bytes(length=32)})
 HOST_DATA = DictOf({"features": Integer(0, 1 << 30), "train": ROWS, "validate": Optional_(ROWS)})
 PLAN = DictOf({"models": Integer(1, MOST_CLASSES), "batches": Integer(1, MOST_ROWS)})
 
@@ -112,11 +111,12 @@ class HeteroLinear(Component):
         extent = Extent.of(self.ctx.name, rows)
         federation = self.ctx.federation
         if self.ctx.party.role == "host":
-            federation.send(federation.guest, "predict/rows", _rows_value(rows, extent))
+            federation.send(federation.guest, "predict/rows", rows_value(rows, extent.ids))
             send_sums(self.ctx, "predict/sums", rows, linear)
             return Outputs()
+        own = rows_value(rows, extent.ids)
         for host in federation.hosts:
-            self._same_rows(host, federation.receive(host, "predict/rows", ROWS), rows, extent, "data")
+            check_same_rows(self.ctx.name, host, federation.receive(host, "predict/rows", ROWS), own, "data")
         return Outputs({"data": self._score("predict/sums", rows, linear, tuple(model.meta.get("classes", ())))})
 
     # --- arbiter ----------------------------------------------------------------------------------------------------
@@ -144,13 +144,14 @@ class HeteroLinear(Component):
         batches = self._batches(train)
         for host in federation.hosts:
             said = federation.receive(host, "data", HOST_DATA)
-            self._same_rows(host, said["train"], train, extent, "train_data")
+            check_same_rows(self.ctx.name, host, said["train"], rows_value(train, extent.ids), "train_data")
             if (said["validate"] is None) != (validate is None):
                 raise ConfigError(
                     f"{self.ctx.name}.input.data.validate_data", f"the guest or {host} has one and the other has none"
                 )
-            if validate is not None:
-                self._same_rows(host, said["validate"], validate, checked, "validate_data")
+            if validate is not None and checked is not None:
+                own = rows_value(validate, checked.ids)
+                check_same_rows(self.ctx.name, host, said["validate"], own, "validate_data")
             self._private_enough(host, said["features"], batches)
         labels = targets.labels
         plan = {"models": len(labels), "batches": batches.number}
@@ -176,13 +177,6 @@ class HeteroLinear(Component):
         outputs.summary = history(fitted)
         return outputs
 
-    def _same_rows(self, host: Party, said: dict[str, Any], rows: Rows, extent: Extent, name: str) -> None:
-        if said != _rows_value(rows, extent):
-            raise DataError(
-                f"{self.ctx.name}: {name} has {sum(said['counts'])} rows at {host} and {rows.count} at the guest, and "
-                "not the same ids in the same order; let it come from an Intersection"
-            )
-
     def _private_enough(self, host: Party, features: int, batches: Batches) -> None:
         """With as many equations as unknowns a host could compute each row's residual, and so its label."""
         if batches.smallest <= features:
@@ -200,8 +194,8 @@ class HeteroLinear(Component):
         federation = self.ctx.federation
         value = {
             "features": len(train.schema.features),
-            "train": _rows_value(train, extent),
-            "validate": None if validate is None or checked is None else _rows_value(validate, checked),
+            "train": rows_value(train, extent.ids),
+            "validate": None if validate is None or checked is None else rows_value(validate, checked.ids),
         }
         federation.send(federation.guest, "data", value)
         plan = federation.receive(federation.guest, "plan", PLAN)
@@ -284,7 +278,3 @@ class HeteroLinear(Component):
         else:
             schema = Schema(rows.schema.id_name, ("label",), rows.schema.label_name, "prediction")
         return scored(rows, linear, self.other_sums(tag, rows, models), schema, self.response)
-
-
-def _rows_value(rows: Rows, extent: Extent) -> dict[str, Any]:
-    return {"counts": list(rows.counts), "ids": extent.ids}

@@ -14,7 +14,6 @@ takes it off what it decrypts, so that the guest sees the sum of all parts and n
 
 from __future__ import annotations
 
-import hashlib
 import math
 import secrets
 from collections.abc import Callable, Sequence
@@ -24,11 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_fate.errors import CryptoError, DataError, ProtocolError
+from airflow_provider_fate.errors import CryptoError, ProtocolError
 from airflow_provider_fate.runtime.components.base import Context, arbiter_of
 from airflow_provider_fate.runtime.components.exact import as_float
 from airflow_provider_fate.runtime.components.linear import tasks
 from airflow_provider_fate.runtime.components.linear.batches import Batch
+from airflow_provider_fate.runtime.components.linear.extent import Extent
 from airflow_provider_fate.runtime.components.linear.links import Link
 from airflow_provider_fate.runtime.crypto.fixed_point import (
     DIVERGED,
@@ -380,42 +380,6 @@ class _Request:
         DictOf({**shape, "parts": ListOf(Bytes(), max_length=MOST_COLUMNS)})(value)
         count = self.cipher.parts(Slots(value["columns"], value["stride"]))
         self.cipher.check_parts(count)(value["parts"])
-
-
-@dataclass(frozen=True)
-class Extent:
-    """Of a party's columns over all rows.
-
-    :param largest: largest absolute value of each column
-    :param sums: sum of absolute values of each column
-    :param ids: digest of all ids in their order
-    :param labels: distinct labels, ascending; the first 1001 or more of them
-    :param largest_label: largest absolute value of a label, 0 without labels
-    """
-
-    largest: np.ndarray
-    sums: np.ndarray
-    ids: bytes
-    labels: np.ndarray
-    largest_label: float
-
-    @classmethod
-    def of(cls, name: str, rows: Rows) -> Extent:
-        """Measure rows. :raises DataError: a value is missing or infinite."""
-        found = rows.map(tasks.measure)
-        largest = np.max([part.largest for part in found], axis=0)
-        bad = np.flatnonzero(~np.isfinite(largest))
-        if len(bad):
-            raise DataError(
-                f"{name}: column {rows.schema.features[bad[0]]!r} has missing or infinite values; fill them first, "
-                "e.g. with DataTransform's missing_fill"
-            )
-        labels = np.unique(np.concatenate([part.labels for part in found]))
-        largest_label = float(np.max([part.largest_label for part in found]))
-        if rows.schema.label_name is not None and not math.isfinite(largest_label):
-            raise DataError(f"{name}: the label column {rows.schema.label_name!r} has missing or infinite values")
-        digest = hashlib.sha256(b"".join(part.ids for part in found)).digest()
-        return cls(largest, np.sum([part.sums for part in found], axis=0), digest, labels, largest_label)
 
 
 def _cells(argument: tasks.ProductsArgument) -> int:

@@ -7,7 +7,6 @@ on it.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -15,10 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from airflow_provider_fate.errors import CryptoError
+from airflow_provider_fate.runtime.components.alignment import digest_of
 from airflow_provider_fate.runtime.components.exact import exact_sums, inner_products
 from airflow_provider_fate.runtime.components.linear.links import Link
 from airflow_provider_fate.runtime.crypto.fixed_point import to_integers
@@ -169,14 +167,10 @@ def run(rows: Rows, function: Callable[[Block, Any], Any], arguments: Sequence[A
 def measure(block: Block, _: Any) -> Measured:
     """Extent of the columns, digest of the ids, labels."""
     size = np.abs(block.x)
-    lengths = np.asarray(pc.binary_length(block.ids)).astype("<i4")
-    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(block)], pa.int32()), block.ids), "")
-    digest = hashlib.sha256(lengths.tobytes())
-    digest.update(joined[0].as_buffer())
     return Measured(
         size.max(axis=0, initial=0.0),
         size.sum(axis=0),
-        digest.digest(),
+        digest_of(block),
         np.empty(0) if block.y is None else np.unique(block.y)[:1001],
         0.0 if block.y is None else float(np.abs(block.y).max(initial=0.0)),
     )
