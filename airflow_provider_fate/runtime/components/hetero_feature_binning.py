@@ -36,12 +36,13 @@ from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.components.alignment import rows_value
 from airflow_provider_fate.runtime.components.base import Component, Outputs, check_model
 from airflow_provider_fate.runtime.components.binning import woe
-from airflow_provider_fate.runtime.components.binning.federated import MOST_CLASSES, GuestCounting, count_at_host
+from airflow_provider_fate.runtime.components.binning.federated import GuestCounting, count_at_host
 from airflow_provider_fate.runtime.components.binning.optimal import Optimal
 from airflow_provider_fate.runtime.components.binning.own import Binned, Own, joined, optimal_of
 from airflow_provider_fate.runtime.components.binning.points import Extent, Replace, class_counts
 from airflow_provider_fate.runtime.components.columns import found as found_columns
 from airflow_provider_fate.runtime.components.columns import shown
+from airflow_provider_fate.runtime.components.labels import MOST_CLASSES, classes_of
 from airflow_provider_fate.runtime.data import Block, Model, Rows
 
 FORMAT = 1
@@ -182,15 +183,10 @@ class HeteroFeatureBinning(Component):
                 found[label] = found.get(label, 0) + count
         if not np.isfinite(list(found)).all():
             raise DataError(f"{self.ctx.name}: the label column {name!r} has missing or infinite values")
-        if not 2 <= len(found) <= MOST_CLASSES:
-            many = f"more than {MOST_CLASSES}" if len(found) > MOST_CLASSES else f"{len(found)}"
-            raise DataError(
-                f"{self.ctx.name}: the label column {name!r} has {many} distinct values; weights of evidence take from "
-                f"2 to {MOST_CLASSES} classes. For a label that is a number to predict set skip_static to true"
-            )
-        classes = sorted(found, reverse=True)
-        totals = np.array([found[label] for label in classes])
-        return [int(label) if label == int(label) else label for label in classes], totals
+        labels = sorted(found, reverse=True)
+        otherwise = ". For a label that is a number to predict set skip_static to true"
+        classes = classes_of(self.ctx.name, name, labels, otherwise)
+        return list(classes), np.array([found[label] for label in labels])
 
     # -- both ----------------------------------------------------------------------------------------------------
 

@@ -52,12 +52,11 @@ from airflow_provider_fate.runtime.components.boosting.training import Boosted, 
 from airflow_provider_fate.runtime.components.boosting.tree import HostTree, Tree
 from airflow_provider_fate.runtime.components.boosting.validation import metrics_of
 from airflow_provider_fate.runtime.components.cross_validation import cross_validate
+from airflow_provider_fate.runtime.components.labels import MOST_CLASSES, Classes, classes_of
 from airflow_provider_fate.runtime.crypto.additive import additive, generate, public_limits
 from airflow_provider_fate.runtime.data import Block, Model, Rows, Schema
 from airflow_provider_fate.runtime.federation.checks import DictOf, Integer, Optional_
 
-#: more labels than this are no classes
-MOST_CLASSES = 1000
 MOST_ROUNDS = 1 << 40
 
 #: what a host says of its data, and of the model that it goes on from
@@ -178,7 +177,7 @@ class HeteroSecureBoost(Component):
         }
         return outputs
 
-    def _labels(self, train: Rows) -> tuple[tuple[int | float, ...], np.ndarray]:
+    def _labels(self, train: Rows) -> tuple[Classes, np.ndarray]:
         """Classes, ascending (none for a regression), and the labels of all rows, those of classes as 0, 1, ..."""
         name = train.schema.label_name
         if name is None:
@@ -189,15 +188,10 @@ class HeteroSecureBoost(Component):
         if self.parameters.task_type == "regression":
             return (), y
         labels, codes = np.unique(y, return_inverse=True)
-        if not 2 <= len(labels) <= MOST_CLASSES:
-            shown = ", ".join(f"{label:g}" for label in labels[:5])
-            raise DataError(
-                f"{self.ctx.name}: the label column {name!r} has {len(labels)} distinct values ({shown}); expected "
-                f"from 2 to {MOST_CLASSES} classes, or the task_type regression"
-            )
-        return tuple(int(label) if label == int(label) else float(label) for label in labels), codes.astype(float)
+        classes = classes_of(self.ctx.name, name, labels.tolist(), ", or the task_type regression")
+        return classes, codes.astype(float)
 
-    def _goes_on(self, model: TreeModel, classes: tuple[int | float, ...], start: TreeModel | None) -> None:
+    def _goes_on(self, model: TreeModel, classes: Classes, start: TreeModel | None) -> None:
         """:raises DataError: the model to go on from is one of something else"""
         own = self.parameters
         if start is None:

@@ -36,13 +36,12 @@ from airflow_provider_fate.runtime.components.base import Component, Outputs, ar
 from airflow_provider_fate.runtime.components.cross_validation import cross_validate
 from airflow_provider_fate.runtime.components.homo.aggregation import Summand
 from airflow_provider_fate.runtime.components.homo.training import HomoTraining, arbitrate
+from airflow_provider_fate.runtime.components.labels import MOST_CLASSES, Classes
 from airflow_provider_fate.runtime.components.linear.batches import Batches
 from airflow_provider_fate.runtime.components.linear.extent import Extent
 from airflow_provider_fate.runtime.components.linear.predictions import Linear, logistic
 from airflow_provider_fate.runtime.components.linear.stored import (
     FORMAT,
-    MOST_CLASSES,
-    Classes,
     class_targets,
     continued,
     history,

@@ -17,12 +17,11 @@ from airflow_provider_fate.runtime.components.alignment import ROWS, check_same_
 from airflow_provider_fate.runtime.components.base import Context
 from airflow_provider_fate.runtime.components.binning import counting
 from airflow_provider_fate.runtime.components.binning.own import Binned
+from airflow_provider_fate.runtime.components.labels import MOST_CLASSES
 from airflow_provider_fate.runtime.crypto.additive import AdditiveScheme, additive, generate, public_limits
 from airflow_provider_fate.runtime.data import Rows
 from airflow_provider_fate.runtime.federation.checks import Bytes, DictOf, Integer, ListOf, Number, Optional_, boolean
 
-#: more labels than this are no classes
-MOST_CLASSES = 1000
 MOST_COLUMNS = 10_000_000
 #: bins of a column, that of missing values among them
 MOST_BINS = 1_000_000

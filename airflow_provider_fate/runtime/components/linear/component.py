@@ -17,6 +17,7 @@ from airflow_provider_fate.runtime.components import public_key
 from airflow_provider_fate.runtime.components.alignment import MOST_ROWS, ROWS, check_same_rows, rows_value
 from airflow_provider_fate.runtime.components.base import Component, Outputs, arbiter_of, rows_to_predict, rows_to_train
 from airflow_provider_fate.runtime.components.cross_validation import cross_validate
+from airflow_provider_fate.runtime.components.labels import MOST_CLASSES, Classes
 from airflow_provider_fate.runtime.components.linear.batches import Batches
 from airflow_provider_fate.runtime.components.linear.exchange import Exchange, GuestExchange, HostExchange
 from airflow_provider_fate.runtime.components.linear.extent import Extent
@@ -30,8 +31,6 @@ from airflow_provider_fate.runtime.components.linear.predictions import (
     send_sums,
 )
 from airflow_provider_fate.runtime.components.linear.stored import (
-    MOST_CLASSES,
-    Classes,
     Targets,
     continued,
     history,
