@@ -45,6 +45,10 @@ class InitParam(Parameters):
 class EncryptParam(Parameters):
     """How numbers are encrypted while they are computed with."""
 
+    #: what FATE's broken schemes become, in words as well; and who would see the labels without encryption
+    sound: ClassVar[tuple[str, str]] = ("BFV", "BFV (lattices, 128-bit)")
+    seen_by: ClassVar[str] = "the other parties"
+
     method: choice("BFV", "Paillier") = Field(
         default="BFV",
         description="BFV is a lattice scheme with 128-bit security, and fast. Paillier is FATE's scheme. FATE's "
@@ -64,9 +68,9 @@ class EncryptParam(Parameters):
     def _sound(cls, value: Any) -> Any:
         if value is None:
             raise ValueError(
-                "null, no encryption, would show the labels to the other parties; expected BFV or Paillier"
+                f"null, no encryption, would show the labels to {cls.seen_by}; expected {cls.sound[0]} or Paillier"
             )
-        return "BFV" if isinstance(value, str) and value.lower() in _AFFINE else value
+        return cls.sound[0] if isinstance(value, str) and value.lower() in _AFFINE else value
 
     @model_validator(mode="after")
     def _strong(self) -> EncryptParam:
@@ -78,7 +82,7 @@ class EncryptParam(Parameters):
         found: list[tuple[Loc, str]] = []
         method = given.get("method")
         if isinstance(method, str) and method.lower() in _AFFINE:
-            found.append((("method",), f"{method}: this scheme is broken and is replaced by BFV (lattices, 128-bit)"))
+            found.append((("method",), f"{method}: this scheme is broken and is replaced by {self.sound[1]}"))
         if self.method == "BFV":
             if "key_length" in given:
                 found.append((("key_length",), "has no effect: BFV has fixed parameters of 128-bit security"))

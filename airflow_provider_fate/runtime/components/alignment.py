@@ -39,9 +39,7 @@ def together(parts: Sequence[bytes]) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-def check_same_rows(
-    name: str, host: Party, said: dict[str, Any], own: dict[str, Any], data: str = "its input"
-) -> None:
+def check_same_rows(name: str, host: Party, said: dict[str, Any], own: dict[str, Any], data: str = "its input") -> None:
     """See that a host's rows are the guest's.
 
     :param name: the component's, for the error

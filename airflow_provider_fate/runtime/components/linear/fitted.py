@@ -89,9 +89,7 @@ def restored(ctx: Context) -> tuple[list[Fitted], dict[str, np.ndarray], dict[st
         Fitted.load(one, arrays[f"weights.{number}"], arrays.get(f"best.{number}"))
         for number, one in enumerate(meta["models"])
     ]
-    state = {
-        name.removeprefix(_OPTIMIZER): array for name, array in arrays.items() if name.startswith(_OPTIMIZER)
-    }
+    state = {name.removeprefix(_OPTIMIZER): array for name, array in arrays.items() if name.startswith(_OPTIMIZER)}
     ctx.log(f"going on after iteration {models[-1].iterations}")
     return models, state, arrays
 
