@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
@@ -90,6 +91,20 @@ def later(what: str) -> dict[str, Any]:
     return {"later": what}
 
 
+@dataclass(frozen=True)
+class Need:
+    """When fields count. Where they do not, a value that is given and is not the default gives a notice.
+
+    :param fields: names; of a field in a group with a dot
+    :param counts: whether they do, of the parameters
+    :param why: why they do not, for "has no effect, as ..."; formatted with the parameters as ``p``
+    """
+
+    fields: Sequence[str]
+    counts: Callable[[Any], bool]
+    why: str
+
+
 class Parameters(BaseModel):
     """Base of the parameters of a module, and of their groups.
 
@@ -104,6 +119,9 @@ class Parameters(BaseModel):
     #: Fields that may differ from party to party; ``None`` for all. The others must be the same at every party, as
     #: the parties would otherwise not follow the same protocol.
     own: ClassVar[frozenset[str] | None] = frozenset()
+    #: Fields that only count beside a certain value of another one. Of a field's needs the first that is not met is
+    #: named.
+    needs: ClassVar[tuple[Need, ...]] = ()
 
     def remarks(self, given: dict[str, Any]) -> list[tuple[Loc, str]]:
         """What the log must say about values that were replaced or have no effect, by their place.
@@ -159,7 +177,26 @@ def _look_through(model: BaseModel, given: dict[str, Any], loc: Loc, locate: Loc
         if isinstance(value, BaseModel) and isinstance(given[name], dict):
             _look_through(value, given[name], (*loc, name), locate, notices)
     if isinstance(model, Parameters):
+        notices.extend(f"{locate((*loc, *at))} has no effect, as {why}" for at, why in _unmet(model, given))
         notices.extend(f"{locate((*loc, *at))} {text}" for at, text in model.remarks(given))
+
+
+def _unmet(model: Parameters, given: dict[str, Any]) -> list[tuple[Loc, str]]:
+    """Fields that were given and do not count, and why. Defaults that are spelt out change nothing."""
+    found: dict[Loc, str] = {}
+    for need in model.needs:
+        if need.counts(model):
+            continue
+        for name in need.fields:
+            at = tuple(name.split("."))
+            value, default, there = model, None, given
+            for key in at:
+                there = there[key] if isinstance(there, dict) and key in there else None
+                default = type(value).model_fields[key].get_default(call_default_factory=True)
+                value = getattr(value, key)
+            if there is not None and value not in (default, []):
+                found.setdefault(at, need.why.format(p=model))
+    return list(found.items())
 
 
 def _translated(error: ValidationError, model: type[BaseModel], given: dict[str, Any], locate: Locate) -> ConfigError:

@@ -10,6 +10,7 @@ from airflow_provider_fate.job.parameters.base import (
     Bool,
     Int,
     Loc,
+    Need,
     Parameters,
     Scalar,
     Scalars,
@@ -27,6 +28,7 @@ def _listed(value: Any) -> Any:
 _TYPES = ("float64", "float", "int", "int64", "long")
 FillMethod = choice("min", "max", "mean", "designated")
 ImputeValues = Annotated[list[Scalar | None], BeforeValidator(_listed)]
+_GIVEN = (None, "designated")
 
 
 class DataIOParam(Parameters):
@@ -35,6 +37,37 @@ class DataIOParam(Parameters):
 
     passed_over: ClassVar[dict[str, str]] = {"with_value": "tag_with_value counts"}
     own: ClassVar[frozenset[str] | None] = None
+    needs: ClassVar[tuple[Need, ...]] = (
+        Need(("delimitor",), lambda p: p.input_format != "dense", "input_format is dense"),
+        Need(
+            ("tag_with_value", "tag_value_delimitor"),
+            lambda p: p.input_format == "tag",
+            "input_format is {p.input_format}",
+        ),
+        Need(("tag_value_delimitor",), lambda p: p.tag_with_value, "tag_with_value is false"),
+        Need(
+            ("missing_fill_method", "missing_impute", "default_value"),
+            lambda p: p.missing_fill,
+            "missing_fill is false",
+        ),
+        Need(
+            ("default_value",),
+            lambda p: p.missing_fill_method in _GIVEN,
+            "missing_fill_method is {p.missing_fill_method}",
+        ),
+        Need(
+            ("outlier_replace_method", "outlier_impute", "outlier_replace_value"),
+            lambda p: p.outlier_replace,
+            "outlier_replace is false",
+        ),
+        Need(
+            ("outlier_replace_value",),
+            lambda p: p.outlier_replace_method in _GIVEN,
+            "outlier_replace_method is {p.outlier_replace_method}",
+        ),
+        # a bare first field of svmlight's lines is a label also without with_label
+        Need(("label_name",), lambda p: p.with_label or p.input_format == "sparse", "with_label is false"),
+    )
 
     input_format: choice("dense", "sparse", "tag", svmlight="sparse") = Field(
         default="dense",
@@ -103,14 +136,6 @@ class DataIOParam(Parameters):
             found.append((("data_type",), "is str: features are kept as numbers here"))
         if self.label_type == "str" and self.with_label:
             found.append((("label_type",), "is str: labels are kept as numbers here"))
-        if self.input_format == "dense":
-            for name in ("delimitor", "tag_with_value", "tag_value_delimitor"):
-                if name in given and getattr(self, name) != type(self).model_fields[name].default:
-                    found.append(((name,), "has no effect, as input_format is dense"))
-        if self.missing_fill_method is not None and not self.missing_fill:
-            found.append((("missing_fill_method",), "has no effect, as missing_fill is false"))
-        if self.outlier_replace_method is not None and not self.outlier_replace:
-            found.append((("outlier_replace_method",), "has no effect, as outlier_replace is false"))
         return found
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from airflow_provider_fate.job.names import did_you_mean, short
-from airflow_provider_fate.job.parameters.base import Bool, Float, Int, Parameters, Scalar, ignored
+from airflow_provider_fate.job.parameters.base import Bool, Float, Int, Need, Parameters, Scalar, ignored
 
 #: what FATE always computes
 BASIC = (
@@ -33,6 +33,9 @@ class DataStatisticsParam(Parameters):
     takes."""
 
     own: ClassVar[frozenset[str] | None] = None
+    needs: ClassVar[tuple[Need, ...]] = (
+        Need(("column_names",), lambda p: p.column_indexes != -1, "column_indexes is -1, which is all columns"),
+    )
 
     statistics: Statistic | list[Statistic] = Field(
         default="summary",

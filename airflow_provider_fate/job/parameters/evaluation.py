@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from airflow_provider_fate.job.parameters.base import Bool, Float, Int, Parameters, choice, later
+from airflow_provider_fate.job.parameters.base import Bool, Float, Int, Need, Parameters, choice, later
 from airflow_provider_fate.job.parameters.metrics import ALLOWED, DEFAULT, full_names
 
 
@@ -14,6 +14,10 @@ class EvaluationParam(Parameters):
     """Metrics of predictions, where the labels are."""
 
     own: ClassVar[frozenset[str] | None] = None
+    needs: ClassVar[tuple[Need, ...]] = (
+        Need(("pos_label",), lambda p: p.eval_type == "binary", "eval_type is {p.eval_type}"),
+        Need(("unfold_multi_result",), lambda p: p.eval_type == "multi", "eval_type is {p.eval_type}"),
+    )
 
     eval_type: choice("binary", "multi", "regression", "clustering") = Field(
         default="binary", description="What is predicted. The type clustering is known and not there yet."

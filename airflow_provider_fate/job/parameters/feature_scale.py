@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from airflow_provider_fate.job.parameters.base import Bool, Float, Int, Loc, Parameters, choice
+from airflow_provider_fate.job.parameters.base import Bool, Float, Int, Loc, Need, Parameters, choice
 
 Bounds = Float | list[Float] | None
 
@@ -16,6 +16,14 @@ class FeatureScaleParam(Parameters):
     again in prediction."""
 
     own: ClassVar[frozenset[str] | None] = None
+    needs: ClassVar[tuple[Need, ...]] = (
+        Need(
+            ("scale_names", "scale_col_indexes"),
+            lambda p: not p.all_columns,
+            "all features are scaled; scale_col_indexes lists some",
+        ),
+        Need(("with_mean", "with_std"), lambda p: p.method != "min_max_scale", "method is min_max_scale"),
+    )
 
     method: choice("standard_scale", "min_max_scale") | None = Field(
         default="standard_scale",
@@ -79,10 +87,6 @@ class FeatureScaleParam(Parameters):
         return self
 
     def remarks(self, given: dict[str, Any]) -> list[tuple[Loc, str]]:
-        found: list[tuple[Loc, str]] = []
         if self.method is None:
-            found.append((("method",), "is null: the features stay as they are"))
-        for name in ("scale_names", "scale_col_indexes"):
-            if self.all_columns and getattr(self, name) not in (None, [], -1):
-                found.append(((name,), "has no effect, as all features are scaled; scale_col_indexes lists some"))
-        return found
+            return [(("method",), "is null: the features stay as they are")]
+        return []

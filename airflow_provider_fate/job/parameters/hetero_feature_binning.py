@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from airflow_provider_fate.job.parameters.additive import AdditiveEncryptParam
-from airflow_provider_fate.job.parameters.base import Bool, Float, Int, Loc, Parameters, Positive, choice, ignored
+from airflow_provider_fate.job.parameters.base import Bool, Float, Int, Need, Parameters, Positive, choice, ignored
 
 Share = Annotated[Float, Field(ge=0, le=1)]
 Places = list[Annotated[Int, Field(ge=0)]]
@@ -26,6 +26,11 @@ SplitPoints = Annotated[dict[str, list[Float]], AfterValidator(_ascending)]
 
 class TransformParam(Parameters):
     """What the rows that come out have in place of binned values."""
+
+    needs: ClassVar[tuple[Need, ...]] = (
+        Need(("transform_names", "transform_cols"), lambda p: p.transform_type is not None, "transform_type is null"),
+        Need(("transform_names",), lambda p: p.transform_cols != -1, "transform_cols is -1, which is all columns"),
+    )
 
     transform_cols: Literal[-1] | Places | None = Field(
         default=-1, description="Places of the columns to replace; -1 for all that are binned, null for none."
@@ -47,6 +52,10 @@ class TransformParam(Parameters):
 
 class OptimalBinningParam(Parameters):
     """The method optimal: few bins out of many, by the labels in them."""
+
+    needs: ClassVar[tuple[Need, ...]] = (
+        Need(("max_bin_pct",), lambda p: p.metric_method != "ks", "metric_method is ks"),
+    )
 
     metric_method: choice("iv", "gini", "chi_square", "ks", **{"chi-square": "chi_square"}) = Field(
         default="iv", description="iv, gini and chi_square merge neighbours that lose least; ks splits."
@@ -70,6 +79,12 @@ class OptimalBinningParam(Parameters):
 
 class FeatureBinningParam(Parameters):
     """Bins of columns, as all of FATE's binning modules have them."""
+
+    needs: ClassVar[tuple[Need, ...]] = (
+        Need(("bin_names",), lambda p: p.bin_indexes != -1, "bin_indexes is -1, which is all columns"),
+        Need(("category_names",), lambda p: p.category_indexes != -1, "category_indexes is -1, which is all columns"),
+        Need(("adjustment_factor",), lambda p: not p.skip_static, "skip_static is true"),
+    )
 
     method: choice("quantile", "bucket", "optimal") = Field(
         default="quantile",
@@ -125,6 +140,12 @@ class HeteroFeatureBinningParam(FeatureBinningParam):
         FeatureBinningParam.model_fields.keys()
         | {"optimal_binning_param", "split_points_by_index", "split_points_by_col_name"}
     ) - {"local_only", "need_run", "skip_static"}
+    needs: ClassVar[tuple[Need, ...]] = (
+        Need(("method", "bin_num", "optimal_binning_param"), lambda p: not p.given_points, "split points are given"),
+        Need(("optimal_binning_param",), lambda p: p.method == "optimal", "method is {p.method}"),
+        Need(("encrypt_param",), lambda p: not (p.skip_static or p.local_only), "no counts of hosts are taken"),
+        *FeatureBinningParam.needs,
+    )
 
     optimal_binning_param: OptimalBinningParam = Field(
         default_factory=OptimalBinningParam, description="The method optimal."
@@ -158,15 +179,3 @@ class HeteroFeatureBinningParam(FeatureBinningParam):
                     "bin_num or max_bin_pct"
                 )
         return self
-
-    def remarks(self, given: dict[str, Any]) -> list[tuple[Loc, str]]:
-        found: list[tuple[Loc, str]] = []
-        if self.given_points and "method" in given:
-            found.append((("method",), "has no effect, as split points are given"))
-        if self.bin_indexes == -1 and self.bin_names:
-            found.append((("bin_names",), "has no effect, as bin_indexes is -1, which is all columns"))
-        if self.transform_param.transform_cols == -1 and self.transform_param.transform_names:
-            found.append(
-                (("transform_param", "transform_names"), "has no effect, as transform_cols is -1, which is all columns")
-            )
-        return found

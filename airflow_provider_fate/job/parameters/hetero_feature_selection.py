@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from airflow_provider_fate.job.names import did_you_mean, short
-from airflow_provider_fate.job.parameters.base import Bool, Float, Int, Loc, Parameters, Positive, choice
+from airflow_provider_fate.job.parameters.base import Bool, Float, Int, Loc, Need, Parameters, Positive, choice
 from airflow_provider_fate.job.parameters.data_statistics import Statistic
 
 Share = Annotated[Float, Field(ge=0, le=1)]
@@ -63,6 +63,14 @@ class Condition:
     merge: str = "average"
 
 
+#: that hosts have thresholds of their own says nothing where none of their columns is measured by one
+_HOST_THRESHOLDS = Need(
+    ("host_thresholds",),
+    lambda p: any(one.federated and one.kind == "threshold" for one in p.conditions()),
+    "no condition compares hosts' columns with a threshold",
+)
+
+
 class UniqueValueParam(Parameters):
     """Columns of one value go."""
 
@@ -73,6 +81,8 @@ class UniqueValueParam(Parameters):
 
 class IVValueSelectionParam(Parameters):
     """Columns of a small information value go; FATE's older way to say iv_param."""
+
+    needs: ClassVar[tuple[Need, ...]] = (Need(("host_thresholds",), lambda p: not p.local_only, "local_only is true"),)
 
     value_threshold: Float = Field(default=0.0, description="A column stays whose IV is at least this.")
     host_thresholds: list[Float] | Float | None = Field(
@@ -157,7 +167,7 @@ class CommonFilterParam(Parameters):
         "Without it as the guest's.",
     )
     select_federated: Bool | list[Bool] = Field(
-        default=True, description="Whether the columns of all parties are looked at together (iv_filter only)."
+        default=True, description="Whether the columns of all parties are looked at together."
     )
 
     def conditions(self) -> list[Condition]:
@@ -206,10 +216,28 @@ class StatisticFilterParam(CommonFilterParam):
     themselves."""
 
     metrics: Statistic | list[Statistic] = Field(default="mean", description="Names of statistics, such as 95%.")
+    host_thresholds: HostThresholds = Field(
+        default=None,
+        description="No effect, as in FATE. A threshold of a host's own belongs in the host's own parameters.",
+    )
+    select_federated: Bool | list[Bool] = Field(
+        default=True, description="No effect, as in FATE: each party looks at its own columns."
+    )
+
+    def remarks(self, given: dict[str, Any]) -> list[tuple[Loc, str]]:
+        found: list[tuple[Loc, str]] = []
+        if self.host_thresholds is not None:
+            text = "has no effect, as in FATE: give a host its own threshold in its own parameters (role.host)"
+            found.append((("host_thresholds",), text))
+        if "select_federated" in given:
+            found.append((("select_federated",), "has no effect, as in FATE: each party looks at its own columns"))
+        return found
 
 
 class IVFilterParam(CommonFilterParam):
     """Conditions on information values, of a model of HeteroFeatureBinning."""
+
+    needs: ClassVar[tuple[Need, ...]] = (_HOST_THRESHOLDS,)
 
     metrics: Literal["iv"] | list[Literal["iv"]] = Field(default="iv", description="The information value.")
     mul_class_merge_type: MergeType | list[MergeType] = Field(
@@ -224,11 +252,19 @@ class IVFilterParam(CommonFilterParam):
 
 
 class SBTFilterParam(CommonFilterParam):
-    """Conditions on how often a column splits, of a model of HeteroSecureBoost or HeteroFastSecureBoost. Each party's
-    columns by themselves."""
+    """Conditions on how often a column splits, or on its gain where feature_importance_type of the trees is gain, of a
+    model of HeteroSecureBoost or HeteroFastSecureBoost. Each party decides over its own columns: by a threshold they
+    stay that would in FATE 1.5, where the guest knows the hosts' numbers; of top_k and top_percentile each party takes
+    the best of its own, where FATE 1.5 takes the best of all parties (and later versions only look at the guest's).
+    A host has no gains, so its columns go by how often they split."""
+
+    needs: ClassVar[tuple[Need, ...]] = (_HOST_THRESHOLDS,)
 
     metrics: Literal["feature_importance"] | list[Literal["feature_importance"]] = Field(
-        default="feature_importance", description="How often the trees split by the column."
+        default="feature_importance", description="How often the trees split by the column, or their gain."
+    )
+    select_federated: Bool | list[Bool] = Field(
+        default=True, description="Whether hosts look at their columns too; otherwise all of them stay, as in FATE 1.5."
     )
 
     @model_validator(mode="after")
@@ -236,6 +272,16 @@ class SBTFilterParam(CommonFilterParam):
         if not all(one.high for one in self.conditions()):
             raise ValueError("take_high: columns of high importance stay; expected true")
         return self
+
+    def remarks(self, given: dict[str, Any]) -> list[tuple[Loc, str]]:
+        kinds = {one.kind for one in self.conditions() if one.federated and one.kind != "threshold"}
+        if not kinds:
+            return []
+        text = (
+            f"{' and '.join(sorted(kinds))}: each party takes the best of its own columns, not of those of all parties "
+            "together: the guest does not learn how often each of a host's columns splits"
+        )
+        return [(("filter_type",), text)]
 
 
 class PSIFilterParam(CommonFilterParam):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from airflow_provider_fate.job.parameters.base import Bool, Float, Int, Loc, Parameters, Positive, choice, ignored
+from airflow_provider_fate.job.parameters.base import Bool, Float, Int, Loc, Need, Parameters, Positive, choice, ignored
 from airflow_provider_fate.job.parameters.linear import (
+    VALIDATION_NEEDS,
     CallbackParam,
     CrossValidationParam,
     EncryptedModeCalculatorParam,
@@ -27,6 +28,13 @@ SMALLEST_BATCH = 10
 
 class HeteroLinearParam(Parameters):
     """A linear model of a guest with the label, hosts with more features, and an arbiter that holds the key."""
+
+    needs: ClassVar[tuple[Need, ...]] = (
+        Need(("alpha",), lambda p: p.penalty is not None, "there is no penalty"),
+        Need(("sqn_param",), lambda p: p.optimizer == "sqn", "the optimizer is {p.optimizer}"),
+        Need(("stepwise_param",), lambda p: p.stepwise_param.need_stepwise, "need_stepwise is false"),
+        *VALIDATION_NEEDS,
+    )
 
     penalty: choice("L1", "L2") | None = Field(default="L2", description="Regularisation, or null for none.")
     tol: Annotated[Float, Field(ge=0)] = Field(default=1e-4, description="Training ends when early_stop is below this.")
@@ -126,6 +134,4 @@ class HeteroLinearParam(Parameters):
         return with_callbacks(self)
 
     def remarks(self, given: dict[str, Any]) -> list[tuple[Loc, str]]:
-        if self.penalty is None and given.get("alpha"):
-            return [(("alpha",), "has no effect, as there is no penalty"), *curves(given)]
         return curves(given)

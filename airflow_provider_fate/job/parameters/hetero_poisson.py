@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from airflow_provider_fate.job.parameters.base import Int
+from airflow_provider_fate.job.parameters.base import Int, ignored
 from airflow_provider_fate.job.parameters.hetero_linear import HeteroLinearParam
+from airflow_provider_fate.job.parameters.linear import PredictParam
 
 
 class HeteroPoissonParam(HeteroLinearParam):
@@ -23,6 +24,11 @@ class HeteroPoissonParam(HeteroLinearParam):
         default=None,
         description="A column of the guest that counts are proportional to, such as the time observed; its values are "
         "above 0. It is no feature.",
+    )
+    predict_param: PredictParam = Field(
+        default_factory=PredictParam,
+        description="How scores become predictions.",
+        json_schema_extra=ignored("a regression predicts the number itself"),
     )
     metrics: list[str] = Field(
         default=["root_mean_squared_error", "mean_absolute_error"], description="Metrics of the validation."

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from airflow_provider_fate.job.parameters.base import Bool, Float, Int, Loc, Parameters, Positive, choice, ignored
+from airflow_provider_fate.job.parameters.base import Bool, Float, Int, Loc, Need, Parameters, Positive, choice, ignored
 from airflow_provider_fate.job.parameters.hetero_lr import HeteroLRParam
 
 
@@ -38,6 +38,11 @@ class HomoLRParam(HeteroLRParam):
     """Logistic regression of a guest and hosts that have the same features of different rows, and the label each; an
     arbiter averages their weights without seeing them. Binary, or one model for each class against the rest."""
 
+    needs: ClassVar[tuple[Need, ...]] = (
+        *HeteroLRParam.needs,
+        Need(("mu",), lambda p: p.use_proximal, "use_proximal is false"),
+    )
+
     encrypt_param: HomoEncryptParam = Field(  # type: ignore[assignment]
         default_factory=HomoEncryptParam, description="FATE's way to keep the model from the hosts."
     )
@@ -53,9 +58,7 @@ class HomoLRParam(HeteroLRParam):
         default=False, description="Whether a term keeps each party close to the last average (FedProx)."
     )
     mu: Annotated[Float, Field(ge=0)] = Field(default=0.1, description="Strength of that term.")
-    shuffle: Bool = Field(
-        default=False, description="Whether rows are spread over batches at random (by the seed)."
-    )
+    shuffle: Bool = Field(default=False, description="Whether rows are spread over batches at random (by the seed).")
     early_stop: choice("diff", "weight_diff", "abs") = Field(
         default="diff",
         description="What must fall below tol for training to end, at an average: the change of the loss over all "
@@ -66,9 +69,3 @@ class HomoLRParam(HeteroLRParam):
         description="Bits after the point.",
         json_schema_extra=ignored("numbers that are added up have 40 bits after the point"),
     )
-
-    def remarks(self, given: dict[str, Any]) -> list[tuple[Loc, str]]:
-        found = super().remarks(given)
-        if "mu" in given and not self.use_proximal:
-            found.append((("mu",), "has no effect, as use_proximal is false"))
-        return found

@@ -11,6 +11,7 @@ from airflow_provider_fate.job.parameters.base import (
     Float,
     Int,
     Loc,
+    Need,
     Parameters,
     Positive,
     choice,
@@ -27,6 +28,11 @@ _AFFINE = ("iterativeaffine", "randomiterativeaffine", "affine")
 class InitParam(Parameters):
     """How a model starts."""
 
+    needs: ClassVar[tuple[Need, ...]] = (
+        Need(("init_const",), lambda p: p.init_method == "const", "init_method is {p.init_method}"),
+        Need(("random_seed",), lambda p: p.init_method.startswith("random"), "init_method is {p.init_method}"),
+    )
+
     init_method: choice("random_uniform", "random_normal", "ones", "zeros", "const") = Field(
         default="random_uniform",
         description="Starting values: uniform in [0, 1) , standard normal, all 1, all 0, or all init_const.",
@@ -38,6 +44,10 @@ class InitParam(Parameters):
 
 class EncryptParam(Parameters):
     """How numbers are encrypted while they are computed with."""
+
+    #: what FATE's broken schemes become, in words as well; and who would see the labels without encryption
+    sound: ClassVar[tuple[str, str]] = ("BFV", "BFV (lattices, 128-bit)")
+    seen_by: ClassVar[str] = "the other parties"
 
     method: choice("BFV", "Paillier") = Field(
         default="BFV",
@@ -58,9 +68,9 @@ class EncryptParam(Parameters):
     def _sound(cls, value: Any) -> Any:
         if value is None:
             raise ValueError(
-                "null, no encryption, would show the labels to the other parties; expected BFV or Paillier"
+                f"null, no encryption, would show the labels to {cls.seen_by}; expected {cls.sound[0]} or Paillier"
             )
-        return "BFV" if isinstance(value, str) and value.lower() in _AFFINE else value
+        return cls.sound[0] if isinstance(value, str) and value.lower() in _AFFINE else value
 
     @model_validator(mode="after")
     def _strong(self) -> EncryptParam:
@@ -72,7 +82,7 @@ class EncryptParam(Parameters):
         found: list[tuple[Loc, str]] = []
         method = given.get("method")
         if isinstance(method, str) and method.lower() in _AFFINE:
-            found.append((("method",), f"{method}: this scheme is broken and is replaced by BFV (lattices, 128-bit)"))
+            found.append((("method",), f"{method}: this scheme is broken and is replaced by {self.sound[1]}"))
         if self.method == "BFV":
             if "key_length" in given:
                 found.append((("key_length",), "has no effect: BFV has fixed parameters of 128-bit security"))
@@ -211,6 +221,13 @@ class CallbackParam(Parameters):
         if not self.stops and self.early_stopping_rounds is not None:
             found.append((("early_stopping_rounds",), "has no effect, as EarlyStopping is not among callbacks"))
         return found + curves(given)
+
+
+#: of parameters that train in rounds
+VALIDATION_NEEDS = (
+    Need(("metrics",), lambda p: p.validation_freqs is not None, "validation_freqs is null"),
+    Need(("use_first_metric_only",), lambda p: p.early_stopping_rounds is not None, "early_stopping_rounds is null"),
+)
 
 
 def training_metrics(value: list[str] | None) -> list[str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,6 +12,7 @@ from airflow_provider_fate.job.parameters.base import (
     Float,
     Int,
     Loc,
+    Need,
     Parameters,
     Positive,
     choice,
@@ -19,6 +20,7 @@ from airflow_provider_fate.job.parameters.base import (
     later,
 )
 from airflow_provider_fate.job.parameters.linear import (
+    VALIDATION_NEEDS,
     CallbackParam,
     CrossValidationParam,
     EncryptedModeCalculatorParam,
@@ -30,6 +32,7 @@ from airflow_provider_fate.job.parameters.linear import (
 )
 
 _REGRESSIONS = ("lse", "lae", "huber", "fair", "tweedie", "log_cosh")
+_WITH_NUMBER = ("huber", "fair", "tweedie")
 NotNegative = Annotated[Float, Field(ge=0)]
 Share = Annotated[Float, Field(gt=0, lt=1)]
 MOST_DEPTH = 20
@@ -37,6 +40,10 @@ MOST_DEPTH = 20
 
 class ObjectiveParam(Parameters):
     """What the trees minimise."""
+
+    needs: ClassVar[tuple[Need, ...]] = (
+        Need(("params",), lambda p: p.objective in _WITH_NUMBER, "objective is {p.objective}"),
+    )
 
     objective: choice("cross_entropy", *_REGRESSIONS) | None = Field(
         default="cross_entropy",
@@ -49,7 +56,7 @@ class ObjectiveParam(Parameters):
 
     @model_validator(mode="after")
     def _parameter(self) -> ObjectiveParam:
-        if self.objective in ("huber", "fair", "tweedie"):
+        if self.objective in _WITH_NUMBER:
             if not self.params:
                 raise ValueError(f"{self.objective} needs its number in params, such as [1.0]")
             if self.objective == "tweedie" and not 1 <= self.params[0] < 2:
@@ -82,7 +89,9 @@ class DecisionTreeParam(Parameters):
         json_schema_extra=ignored("all nodes of a level are split together"),
     )
     feature_importance_type: choice("split", "gain") = Field(
-        default="split", description="What the feature importance is sorted by: how often a column splits, or its gain."
+        default="split",
+        description="What the feature importance is sorted by, and HeteroFeatureSelection goes by: how often a column "
+        "splits, or its gain. Gains are known to the guest only; a host goes by splits.",
     )
     n_iter_no_change: Bool = Field(
         default=True, description="Not used by FATE.", json_schema_extra=ignored("the one beside tree_param counts")
@@ -117,7 +126,35 @@ class DecisionTreeParam(Parameters):
 
 
 class HeteroSecureBoostParam(Parameters):
-    """Gradient-boosted trees of a guest with the label and hosts with more features."""
+    """Gradient-boosted trees of a guest with the label and hosts with more features. Each party's model lists the
+    importance of its own columns; the guest's, unlike FATE's, has no anonymous names of hosts' columns beside them, as
+    the guest learns how often a host's columns split, but not which of them."""
+
+    needs: ClassVar[tuple[Need, ...]] = (
+        Need(
+            ("guest_depth", "host_depth"),
+            lambda p: p.boosting_strategy == "layered",
+            "boosting_strategy is {p.boosting_strategy}",
+        ),
+        Need(
+            ("tree_num_per_party",),
+            lambda p: p.boosting_strategy == "mix",
+            "boosting_strategy is {p.boosting_strategy}",
+        ),
+        Need(("complete_secure",), lambda p: p.boosting_strategy != "mix", "the first trees of mix are the guest's"),
+        Need(
+            ("tree_param.max_depth",),
+            lambda p: p.boosting_strategy != "layered" or p.complete_secure,
+            "layered has guest_depth and host_depth",
+        ),
+        Need(("top_rate", "other_rate"), lambda p: p.run_goss, "run_goss is false"),
+        Need(("tol",), lambda p: p.n_iter_no_change, "n_iter_no_change is false"),
+        Need(("zero_as_missing",), lambda p: p.use_missing, "use_missing is false"),
+        Need(
+            ("predict_param.threshold",), lambda p: p.task_type == "classification", "a regression predicts the number"
+        ),
+        *VALIDATION_NEEDS,
+    )
 
     task_type: choice("classification", "regression") = Field(
         default="classification", description="Whether labels are classes (two or more) or numbers."
@@ -173,6 +210,9 @@ class HeteroSecureBoostParam(Parameters):
     zero_as_missing: Bool = Field(default=False, description="Whether 0 counts as missing; with use_missing.")
     random_seed: Annotated[Int, Field(ge=0)] | None = Field(
         default=100, description="Seed of the columns and rows of each tree; null for the job's."
+    )
+    subsample_random_seed: Annotated[Int, Field(ge=0)] | None = Field(
+        default=None, description="FATE 1.5's name of random_seed, which it overrides."
     )
     complete_secure: Annotated[Int, Field(ge=0)] = Field(
         default=0,
@@ -256,6 +296,8 @@ class HeteroSecureBoostParam(Parameters):
             raise ValueError(f"top_rate {self.top_rate} and other_rate {self.other_rate}: expected a sum below 1")
         if self.work_mode is not None:
             object.__setattr__(self, "boosting_strategy", self.work_mode)
+        if self.subsample_random_seed is not None:
+            object.__setattr__(self, "random_seed", self.subsample_random_seed)
         if self.tree_param.use_missing:
             object.__setattr__(self, "use_missing", True)
         if self.tree_param.zero_as_missing:
@@ -265,14 +307,7 @@ class HeteroSecureBoostParam(Parameters):
         return with_callbacks(self)
 
     def remarks(self, given: dict[str, Any]) -> list[tuple[Loc, str]]:
-        found: list[tuple[Loc, str]] = []
-        if self.zero_as_missing and not self.use_missing:
-            found.append((("zero_as_missing",), "has no effect without use_missing"))
-        if self.boosting_strategy == "mix" and self.complete_secure:
-            found.append((("complete_secure",), "has no effect with mix, whose first trees are the guest's"))
-        if self.boosting_strategy == "layered" and "max_depth" in dict(given.get("tree_param") or {}):
-            found.append((("tree_param", "max_depth"), "has no effect with layered but for rounds of complete_secure"))
-        return found + curves(given)
+        return curves(given)
 
 
 class HeteroFastSecureBoostParam(HeteroSecureBoostParam):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel
 
+from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.data import Engine, Model, Rows
 from airflow_provider_fate.runtime.federation.base import Federation
@@ -126,3 +127,49 @@ class Component(ABC):
     def predict(self, data: dict[str, Rows], model: Model) -> Outputs:
         """Apply what an earlier :meth:`fit` learnt to new rows (input name ``data`` or ``test_data``)."""
         raise NotImplementedError
+
+
+def check_model(component: str, module: str, model: Model, version: int = 1) -> dict[str, Any]:
+    """What a stored model says, where it is this module's.
+
+    :param component: its name in the DSL, for the error
+    :param version: of the format that the module writes
+    :raises DataError: it is another module's, or of another format
+    """
+    meta = model.meta
+    if meta.get("module") != module or meta.get("format") != version:
+        raise DataError(
+            f"{component}: expected a model of {module} in format {version}, found {meta.get('module')!r} in format "
+            f"{meta.get('format')!r}"
+        )
+    return meta
+
+
+def rows_to_train(component: str, data: dict[str, Rows]) -> Rows:
+    """The input ``train_data``, or ``data``.
+
+    :raises ConfigError: there is none
+    """
+    rows = data.get("train_data", data.get("data"))
+    if rows is None:
+        raise ConfigError(f"{component}.input.data", "train_data is missing")
+    return rows
+
+
+def rows_to_predict(component: str, data: dict[str, Rows]) -> Rows:
+    """The input to predict, under any of its names.
+
+    :raises ConfigError: there is none
+    """
+    for name in ("data", "test_data", "train_data", "validate_data"):
+        if name in data:
+            return data[name]
+    raise ConfigError(f"{component}.input.data", "there is no data to predict")
+
+
+def arbiter_of(ctx: Context) -> Party:
+    """:raises ConfigError: the job has none"""
+    arbiter = ctx.federation.arbiter
+    if arbiter is None:
+        raise ConfigError("role.arbiter", f"{ctx.name} needs an arbiter, and the job's role has none")
+    return arbiter

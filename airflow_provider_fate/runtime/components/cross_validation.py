@@ -18,7 +18,7 @@ from airflow_provider_fate.job.parameters.evaluation import EvaluationParam
 from airflow_provider_fate.runtime.components.base import Component, Context, NoCheckpoint, Outputs
 from airflow_provider_fate.runtime.components.evaluation import Evaluation
 from airflow_provider_fate.runtime.components.linear.batches import permutation
-from airflow_provider_fate.runtime.data import Block, Rows, Schema, even_counts
+from airflow_provider_fate.runtime.data import Block, Model, Rows, Schema, even_counts
 
 #: what is shown of each fold, by the type of evaluation
 SHOWN = {
@@ -28,11 +28,12 @@ SHOWN = {
 }
 
 
-def cross_validate(component: Component, data: dict[str, Rows]) -> Outputs:
-    """Fit and validate once a fold.
+def cross_validate(component: Component, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
+    """Fit and validate once a fold. Other inputs have no effect, and the log says so.
 
     :param component: has ``cv_param`` among its parameters; gives predictions of ``validate_data`` under ``validate``
     :param data: of which ``train_data`` (or ``data``) is split
+    :param models: each fold starts anew, so none is used
     :return: no model. At the guest, mean and standard deviation of each metric over the folds, the metrics of each
         fold in the summary, and each row's prediction by the model that did not see it
     :raises ConfigError: there are fewer rows than folds
@@ -41,6 +42,11 @@ def cross_validate(component: Component, data: dict[str, Rows]) -> Outputs:
     settings = component.parameters.cv_param
     once = settings.model_copy(update={"need_cv": False})
     parameters = component.parameters.model_copy(update={"cv_param": once})
+    if unused := [name for name in ("validate_data", "model") if name in data or name in models]:
+        component.ctx.log(
+            f"cross-validation: {' and '.join(unused)} has no effect: each fold starts anew, and is validated on its "
+            "own rows"
+        )
     rows = data.get("train_data", data.get("data"))
     folds: list[list[np.ndarray]] | None = None
     if rows is not None:

@@ -23,94 +23,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from airflow_provider_fate.errors import ConfigError, DataError, StorageError
+from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.parameters.data_io import DataIOParam
-from airflow_provider_fate.runtime.components.base import Component, Outputs
+from airflow_provider_fate.runtime.components.base import Component, Outputs, check_model
+from airflow_provider_fate.runtime.components.cleaning import LABEL, Layout, Measures, Repair, clean, measure
 from airflow_provider_fate.runtime.components.columns import shown
 from airflow_provider_fate.runtime.components.lines import LineFormat, begins_with_label, features_of, to_columns
 from airflow_provider_fate.runtime.components.moments import moments
-from airflow_provider_fate.runtime.data import LINES, Block, Model, Rows, Schema
+from airflow_provider_fate.runtime.data import LINES, Model, Rows, Schema
 
 FORMAT = 1
-#: place of the table's label column, beside the places of its features
-LABEL = -1
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the columns of the result come from: places in ``Block.x``, or :data:`LABEL`."""
-
-    features: tuple[int, ...]
-    label: int | None
-
-    def __call__(self, block: Block, _: Any = None) -> Block:
-        width = block.x.shape[1]
-        if self.features == tuple(range(width)):
-            x = block.x
-        else:
-            x = np.empty((len(block), len(self.features)))
-            for to, source in enumerate(self.features):
-                x[:, to] = self._column(block, source)
-        return Block(block.ids, x, None if self.label is None else self._column(block, self.label))
-
-    @staticmethod
-    def _column(block: Block, source: int) -> np.ndarray:
-        if source != LABEL:
-            return np.ascontiguousarray(block.x[:, source])
-        if block.y is None:
-            raise ValueError("a partition has no labels though its schema names some")
-        return block.y
-
-
-@dataclass(frozen=True)
-class Repair:
-    """Values to replace, and by what.
-
-    :param values: the numbers to replace
-    :param by: one replacement per feature, or ``None`` to leave them
-    """
-
-    values: tuple[float, ...] = ()
-    by: tuple[float, ...] | None = None
-
-
-@dataclass
-class Measures:
-    """What one pass over the rows finds, per column of the result (arrays of shape (features,)).
-
-    ``least``, ``most`` and ``usable`` concern values that are neither missing nor outliers.
-    """
-
-    least: np.ndarray
-    most: np.ndarray
-    usable: np.ndarray
-    missing: np.ndarray
-    infinite: np.ndarray
-    fractional: np.ndarray
-    labels_missing: int = 0
-    labels_fractional: int = 0
-
-    @staticmethod
-    def together(parts: Sequence[Measures], features: int) -> Measures:
-        def reduce(name: str, function: Any, start: float) -> np.ndarray:
-            return function([np.full(features, start), *(getattr(part, name) for part in parts)], axis=0)
-
-        return Measures(
-            least=reduce("least", np.min, math.inf),
-            most=reduce("most", np.max, -math.inf),
-            usable=reduce("usable", np.sum, 0),
-            missing=reduce("missing", np.sum, 0),
-            infinite=reduce("infinite", np.sum, 0),
-            fractional=reduce("fractional", np.sum, 0),
-            labels_missing=sum(part.labels_missing for part in parts),
-            labels_fractional=sum(part.labels_fractional for part in parts),
-        )
 
 
 class DataTransform(Component):
@@ -181,9 +109,7 @@ class DataTransform(Component):
         :raises DataError: a column that was fitted is not there
         """
         rows = self._only(data)
-        meta = model.meta
-        if meta.get("format") != FORMAT or meta.get("module") != "DataTransform":
-            raise StorageError(f"{self.ctx.name}: its model is not a DataTransform model of format {FORMAT}")
+        meta = check_model(self.ctx.name, "DataTransform", model, FORMAT)
         if not meta.get("need_run", True):
             return Outputs(data={"data": rows})
         if rows.schema.kind == LINES:
@@ -318,7 +244,7 @@ class DataTransform(Component):
     # -- rows ----------------------------------------------------------------------------------------------------
 
     def _measure(self, rows: Rows, layout: Layout, missing: Sequence[float], outliers: Sequence[float]) -> Measures:
-        parts = rows.map(partial(_measure, layout, tuple(missing), tuple(outliers)))
+        parts = rows.map(partial(measure, layout, tuple(missing), tuple(outliers)))
         return Measures.together(parts, len(layout.features))
 
     def _cleaned(self, rows: Rows, layout: Layout, schema: Schema, meta: dict[str, Any], found: Measures) -> Outputs:
@@ -350,7 +276,7 @@ class DataTransform(Component):
             "missing_values": missing,
             "missing_values_filled": filled,
         }
-        return Outputs(data={"data": rows.transform(partial(_clean, layout, repairs), schema)}, summary=summary)
+        return Outputs(data={"data": rows.transform(partial(clean, layout, repairs), schema)}, summary=summary)
 
     def _check(self, schema: Schema, meta: dict[str, Any], found: Measures) -> None:
         where = f"of {self.ctx.party}'s input"
@@ -397,48 +323,3 @@ def _is_integer(kind: str) -> bool:
 
 def _names(schema: Schema, places: np.ndarray) -> str:
     return shown([schema.features[place] for place in places])
-
-
-# -- what runs on the executors ------------------------------------------------------------------------------------
-
-
-def _among(x: np.ndarray, values: Sequence[float]) -> np.ndarray:
-    """Where ``x`` equals one of ``values``; NaN equals NaN."""
-    found = np.isnan(x) if any(map(math.isnan, values)) else np.zeros(x.shape, bool)
-    for value in values:
-        if not math.isnan(value):
-            found |= x == value
-    return found
-
-
-def _measure(
-    layout: Layout, missing_values: Sequence[float], outlier_values: Sequence[float], block: Block, _: Any
-) -> Measures:
-    block = layout(block)
-    x = block.x
-    missing = _among(x, (math.nan, *missing_values))
-    left_out = missing | _among(x, outlier_values) if outlier_values else missing
-    infinite = np.isinf(x) & ~left_out
-    usable = ~(left_out | infinite)
-    measures = Measures(
-        np.min(x, axis=0, initial=math.inf, where=usable),
-        np.max(x, axis=0, initial=-math.inf, where=usable),
-        usable.sum(axis=0),
-        missing.sum(axis=0),
-        infinite.sum(axis=0),
-        (usable & (np.floor(x) != x)).sum(axis=0),
-    )
-    if block.y is not None:
-        finite = np.isfinite(block.y)
-        measures.labels_missing = int((~finite).sum())
-        measures.labels_fractional = int((finite & (np.floor(block.y) != block.y)).sum())
-    return measures
-
-
-def _clean(layout: Layout, repairs: Sequence[Repair], block: Block, _: Any) -> Block:
-    block = layout(block)
-    x = block.x
-    for repair in repairs:
-        if repair.by is not None:
-            x = np.where(_among(x, repair.values), np.array(repair.by), x)
-    return Block(block.ids, np.ascontiguousarray(x), block.y)

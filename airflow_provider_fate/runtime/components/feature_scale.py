@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_fate.errors import ConfigError, DataError, StorageError
+from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.parameters.feature_scale import FeatureScaleParam
-from airflow_provider_fate.runtime.components.base import Component, Outputs
+from airflow_provider_fate.runtime.components.base import Component, Outputs, check_model
 from airflow_provider_fate.runtime.components.binning.quantiles import quantiles
 from airflow_provider_fate.runtime.components.columns import chosen, found, shown
 from airflow_provider_fate.runtime.components.moments import Moments, moments
@@ -95,11 +95,10 @@ class FeatureScale(Component):
     def predict(self, data: dict[str, Rows], model: Model) -> Outputs:
         """What was fitted, applied to other rows; columns are found by name.
 
-        :raises DataError: a column that was fitted is not there
+        :raises DataError: a column that was fitted is not there, or the model is another module's
         """
-        if model.meta.get("format") != FORMAT or model.meta.get("module") != self.module:
-            raise StorageError(f"{self.ctx.name}: its model is not a {self.module} model of format {FORMAT}")
-        return self._scaled(next(iter(data.values())), model.meta)
+        meta = check_model(self.ctx.name, self.module, model, FORMAT)
+        return self._scaled(next(iter(data.values())), meta)
 
     def _model(self, schema: Schema, columns: dict[str, dict[str, float]]) -> Model:
         return Model(

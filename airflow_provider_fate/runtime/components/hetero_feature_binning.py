@@ -30,18 +30,19 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from airflow_provider_fate.errors import ConfigError, DataError, StorageError
+from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.parameters.hetero_feature_binning import HeteroFeatureBinningParam
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.components.alignment import rows_value
-from airflow_provider_fate.runtime.components.base import Component, Outputs
+from airflow_provider_fate.runtime.components.base import Component, Outputs, check_model
 from airflow_provider_fate.runtime.components.binning import woe
-from airflow_provider_fate.runtime.components.binning.federated import MOST_CLASSES, GuestCounting, count_at_host
+from airflow_provider_fate.runtime.components.binning.federated import GuestCounting, count_at_host
 from airflow_provider_fate.runtime.components.binning.optimal import Optimal
 from airflow_provider_fate.runtime.components.binning.own import Binned, Own, joined, optimal_of
 from airflow_provider_fate.runtime.components.binning.points import Extent, Replace, class_counts
 from airflow_provider_fate.runtime.components.columns import found as found_columns
 from airflow_provider_fate.runtime.components.columns import shown
+from airflow_provider_fate.runtime.components.labels import MOST_CLASSES, classes_of
 from airflow_provider_fate.runtime.data import Block, Model, Rows
 
 FORMAT = 1
@@ -94,9 +95,7 @@ class HeteroFeatureBinning(Component):
         rows = next(iter(data.values()))
         if not self.parameters.need_run:
             return Outputs(data={"data": rows})
-        meta = model.meta
-        if meta.get("module") != self.module or meta.get("format") != FORMAT:
-            raise StorageError(f"{self.ctx.name}: its model is not a {self.module} model of format {FORMAT}")
+        meta = check_model(self.ctx.name, self.module, model, FORMAT)
         return Outputs(data={"data": self._replaced(rows, meta)})
 
     # -- guest ---------------------------------------------------------------------------------------------------
@@ -184,15 +183,10 @@ class HeteroFeatureBinning(Component):
                 found[label] = found.get(label, 0) + count
         if not np.isfinite(list(found)).all():
             raise DataError(f"{self.ctx.name}: the label column {name!r} has missing or infinite values")
-        if not 2 <= len(found) <= MOST_CLASSES:
-            many = f"more than {MOST_CLASSES}" if len(found) > MOST_CLASSES else f"{len(found)}"
-            raise DataError(
-                f"{self.ctx.name}: the label column {name!r} has {many} distinct values; weights of evidence take from "
-                f"2 to {MOST_CLASSES} classes. For a label that is a number to predict set skip_static to true"
-            )
-        classes = sorted(found, reverse=True)
-        totals = np.array([found[label] for label in classes])
-        return [int(label) if label == int(label) else label for label in classes], totals
+        labels = sorted(found, reverse=True)
+        otherwise = ". For a label that is a number to predict set skip_static to true"
+        classes = classes_of(self.ctx.name, name, labels, otherwise)
+        return list(classes), np.array([found[label] for label in labels])
 
     # -- both ----------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,8 @@
 """HeteroFeatureSelection: which columns go on, by filters one after the other, as FATE has them.
 
-Most filters are each party's own: lists, statistics, frequent values, splits of trees. Information values are known to
+Most filters are each party's own: lists, statistics, frequent values, importance in trees. FATE 1.5 has a guest that
+knows how often each of a host's columns splits a node; here it does not, so a host applies its threshold itself, and of
+``top_k`` and ``top_percentile`` each party takes the best of its own columns. Information values are known to
 the guest only (see :mod:`.hetero_feature_binning`), so there
 
 1. host -> guest: which of its columns are still looked at, by the places that they had when they were binned;
@@ -21,10 +23,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_fate.errors import ConfigError, DataError, StorageError
+from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.parameters.hetero_feature_selection import Condition, HeteroFeatureSelectionParam
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.components.base import Component, Outputs
+from airflow_provider_fate.runtime.components.base import Component, Outputs, check_model
 from airflow_provider_fate.runtime.components.columns import found as found_columns
 from airflow_provider_fate.runtime.components.selection.numbers import BOOSTING, Numbers
 from airflow_provider_fate.runtime.components.selection.picking import (
@@ -93,9 +95,7 @@ class HeteroFeatureSelection(Component):
         rows = next(iter(data.values()))
         if not self.parameters.need_run:
             return Outputs(data={"data": rows})
-        meta = model.meta
-        if meta.get("module") != self.module or meta.get("format") != FORMAT:
-            raise StorageError(f"{self.ctx.name}: its model is not a {self.module} model of format {FORMAT}")
+        meta = check_model(self.ctx.name, self.module, model, FORMAT)
         return Outputs(data={"data": self._taken(rows, meta["left"])})
 
     def _taken(self, rows: Rows, left: Sequence[str]) -> Rows:
@@ -113,11 +113,14 @@ class HeteroFeatureSelection(Component):
             part = self._by_iv if self.ctx.party.role == "guest" else self._told
             keep, more = part(columns, method, condition, tag)
             return keep, said | more
-        if method in BOOSTING:
-            values = self._numbers.importance(columns, method)
-        else:
+        if method not in BOOSTING:
             values = self._numbers.statistics(rows, columns, condition.metric, self._statistics())
-        keep = at_least_one(picked(values, condition, [condition.bound] * len(values)), values, condition.high)
+        elif self.ctx.party.role == "host" and not condition.federated:
+            return [True] * len(columns), said
+        else:
+            said["threshold"] = self._own_bound(condition, method)
+            values = self._numbers.importance(columns, method)
+        keep = at_least_one(picked(values, condition, [said["threshold"]] * len(values)), values, condition.high)
         return keep, said | {"values": _known(columns, values)}
 
     def _unconditional(self, rows: Rows, columns: list[str], method: str) -> list[bool]:
@@ -184,7 +187,14 @@ class HeteroFeatureSelection(Component):
             raise ConfigError(
                 f"{self.ctx.name}.filter_methods", f"{method} has {len(found)} host_thresholds for {len(hosts)} hosts"
             )
-        return found[: len(hosts)]
+        return [condition.bound if one is None else one for one in found[: len(hosts)]]
+
+    def _own_bound(self, condition: Condition, method: str) -> float:
+        """This party's threshold where each party applies its own."""
+        if self.ctx.party.role == "guest" or condition.kind != "threshold" or condition.hosts is None:
+            return condition.bound
+        hosts = self.ctx.federation.hosts
+        return self._host_bounds(condition, method, hosts)[list(hosts).index(self.ctx.party)]
 
 
 def _known(columns: Sequence[str], values: Sequence[float]) -> dict[str, float | None]:

@@ -33,7 +33,7 @@ from __future__ import annotations
 import numpy as np
 
 from airflow_provider_fate.runtime.components.linear.component import HeteroLinear
-from airflow_provider_fate.runtime.components.linear.exchange import Extent
+from airflow_provider_fate.runtime.components.linear.extent import Extent
 from airflow_provider_fate.runtime.components.linear.links import Logistic
 from airflow_provider_fate.runtime.components.linear.predictions import logistic
 from airflow_provider_fate.runtime.components.linear.stored import Targets, class_targets

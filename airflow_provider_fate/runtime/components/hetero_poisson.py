@@ -18,7 +18,8 @@ import numpy as np
 
 from airflow_provider_fate.errors import DataError
 from airflow_provider_fate.runtime.components.base import Outputs
-from airflow_provider_fate.runtime.components.linear.exchange import Exchange, Extent
+from airflow_provider_fate.runtime.components.linear.exchange import Exchange
+from airflow_provider_fate.runtime.components.linear.extent import Extent
 from airflow_provider_fate.runtime.components.linear.factor_exchange import GuestFactorExchange, HostFactorExchange
 from airflow_provider_fate.runtime.components.linear.predictions import exponential
 from airflow_provider_fate.runtime.components.linear.regression import HeteroRegression

@@ -29,19 +29,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from airflow_provider_fate.errors import ConfigError, CryptoError, DataError, ProtocolError
+from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.parameters.secureboost import HeteroSecureBoostParam
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.components.base import Component, Outputs
+from airflow_provider_fate.runtime.components import public_key
+from airflow_provider_fate.runtime.components.alignment import ROWS, check_same_rows, rows_value
+from airflow_provider_fate.runtime.components.base import Component, Outputs, rows_to_predict, rows_to_train
 from airflow_provider_fate.runtime.components.boosting import scoring
-from airflow_provider_fate.runtime.components.boosting.alignment import ROWS, Measured, as_sent, same_rows
 from airflow_provider_fate.runtime.components.boosting.binned import BinnedRows, Missing, refuse_missing
 from airflow_provider_fate.runtime.components.boosting.guest import GuestGrower
 from airflow_provider_fate.runtime.components.boosting.host import HostGrower
+from airflow_provider_fate.runtime.components.boosting.measured import Measured
 from airflow_provider_fate.runtime.components.boosting.models import TreeModel, flat
 from airflow_provider_fate.runtime.components.boosting.objectives import Objective, objective
 from airflow_provider_fate.runtime.components.boosting.splits import SplitRule
@@ -49,12 +52,11 @@ from airflow_provider_fate.runtime.components.boosting.training import Boosted, 
 from airflow_provider_fate.runtime.components.boosting.tree import HostTree, Tree
 from airflow_provider_fate.runtime.components.boosting.validation import metrics_of
 from airflow_provider_fate.runtime.components.cross_validation import cross_validate
+from airflow_provider_fate.runtime.components.labels import MOST_CLASSES, Classes, classes_of
 from airflow_provider_fate.runtime.crypto.additive import additive, generate, public_limits
 from airflow_provider_fate.runtime.data import Block, Model, Rows, Schema
-from airflow_provider_fate.runtime.federation.checks import Bytes, DictOf, Integer, Optional_
+from airflow_provider_fate.runtime.federation.checks import DictOf, Integer, Optional_
 
-#: more labels than this are no classes
-MOST_CLASSES = 1000
 MOST_ROUNDS = 1 << 40
 
 #: what a host says of its data, and of the model that it goes on from
@@ -82,10 +84,8 @@ class HeteroSecureBoost(Component):
         :param models: ``model`` to go on from an earlier one
         """
         if self.parameters.cv_param.need_cv:
-            return cross_validate(self, data)
-        train, validate = data.get("train_data", data.get("data")), data.get("validate_data")
-        if train is None:
-            raise ConfigError(f"{self.ctx.name}.input.data", "train_data is missing")
+            return cross_validate(self, data, models)
+        train, validate = rows_to_train(self.ctx.name, data), data.get("validate_data")
         if not train.count:
             raise DataError(f"{self.ctx.name}: there are no rows to train on; the intersection is empty")
         if self.parameters.boosting_strategy == "layered" and len(self.ctx.federation.hosts) > 1:
@@ -105,19 +105,18 @@ class HeteroSecureBoost(Component):
 
     def predict(self, data: dict[str, Rows], model: Model) -> Outputs:
         """Score rows at the guest; hosts send which way each row goes at their nodes."""
-        rows = next((data[name] for name in ("data", "test_data", "train_data", "validate_data") if name in data), None)
-        if rows is None:
-            raise ConfigError(f"{self.ctx.name}.input.data", "there is no data to predict")
+        rows = rows_to_predict(self.ctx.name, data)
         loaded = self._load(model, rows.schema)
         measured = self._measured(rows, loaded.missing)
         federation = self.ctx.federation
         if self.ctx.party.role == "host":
-            federation.send(federation.guest, "predict/rows", as_sent(rows, measured))
+            federation.send(federation.guest, "predict/rows", rows_value(rows, measured.ids))
             trees = [tree for _, tree in loaded.flat()]
             scoring.send_directions(self.ctx, "predict/directions", rows, trees, loaded.missing)
             return Outputs()
+        own = rows_value(rows, measured.ids)
         for host in federation.hosts:
-            same_rows(self.ctx.name, host, federation.receive(host, "predict/rows", ROWS), rows, measured, "data")
+            check_same_rows(self.ctx.name, host, federation.receive(host, "predict/rows", ROWS), own, "data")
         return Outputs({"data": self._score("predict/directions", rows, loaded)})
 
     # --- guest ------------------------------------------------------------------------------------------------------
@@ -178,7 +177,7 @@ class HeteroSecureBoost(Component):
         }
         return outputs
 
-    def _labels(self, train: Rows) -> tuple[tuple[int | float, ...], np.ndarray]:
+    def _labels(self, train: Rows) -> tuple[Classes, np.ndarray]:
         """Classes, ascending (none for a regression), and the labels of all rows, those of classes as 0, 1, ..."""
         name = train.schema.label_name
         if name is None:
@@ -189,15 +188,10 @@ class HeteroSecureBoost(Component):
         if self.parameters.task_type == "regression":
             return (), y
         labels, codes = np.unique(y, return_inverse=True)
-        if not 2 <= len(labels) <= MOST_CLASSES:
-            shown = ", ".join(f"{label:g}" for label in labels[:5])
-            raise DataError(
-                f"{self.ctx.name}: the label column {name!r} has {len(labels)} distinct values ({shown}); expected "
-                f"from 2 to {MOST_CLASSES} classes, or the task_type regression"
-            )
-        return tuple(int(label) if label == int(label) else float(label) for label in labels), codes.astype(float)
+        classes = classes_of(self.ctx.name, name, labels.tolist(), ", or the task_type regression")
+        return classes, codes.astype(float)
 
-    def _goes_on(self, model: TreeModel, classes: tuple[int | float, ...], start: TreeModel | None) -> None:
+    def _goes_on(self, model: TreeModel, classes: Classes, start: TreeModel | None) -> None:
         """:raises DataError: the model to go on from is one of something else"""
         own = self.parameters
         if start is None:
@@ -222,11 +216,11 @@ class HeteroSecureBoost(Component):
         """Check that a host has the same rows; gives how many splits a node can have there at most."""
         name = self.ctx.name
         said = self.ctx.federation.receive(host, "data", HOST_DATA)
-        same_rows(name, host, said["train"], train, measured, "train_data")
+        check_same_rows(name, host, said["train"], rows_value(train, measured.ids), "train_data")
         if (said["validate"] is None) != (validate is None):
             raise ConfigError(f"{name}.input.data.validate_data", f"the guest or {host} has one and the other has none")
         if validate is not None and checked is not None:
-            same_rows(name, host, said["validate"], validate, checked, "validate_data")
+            check_same_rows(name, host, said["validate"], rows_value(validate, checked.ids), "validate_data")
         if said["rounds"] != len(model.boosted.rounds):
             raise DataError(
                 f"{name}: the model to go on from has {len(model.boosted.rounds)} rounds at the guest and "
@@ -275,8 +269,8 @@ class HeteroSecureBoost(Component):
         rounds = [] if start is None else start.boosted.rounds
         value = {
             "features": len(train.schema.features),
-            "train": as_sent(train, measured),
-            "validate": None if validate is None or checked is None else as_sent(validate, checked),
+            "train": rows_value(train, measured.ids),
+            "validate": None if validate is None or checked is None else rows_value(validate, checked.ids),
             "rounds": len(rounds),
         }
         federation.send(federation.guest, "data", value)
@@ -305,23 +299,16 @@ class HeteroSecureBoost(Component):
         if validate is not None:
             scoring.send_directions(self.ctx, "validate/directions", validate, _trees(boosted.best), self._missing)
         model = TreeModel(self.module, train.schema.features, boosted, self._missing, classes)
+        model.importance_by = own.tree_param.feature_importance_type
         return Outputs(
             model=model.stored(guest=False),
             summary={"rounds": boosted.kept, "feature_importance": model.importance()},
         )
 
     def _scheme(self) -> Any:
-        federation, encryption = self.ctx.federation, self.parameters.encrypt_param
-        fewest, most = public_limits(encryption.method, encryption.key_length)
-        public = federation.receive(federation.guest, "public_key", Bytes(max_length=most))
-        try:
-            if len(public) < fewest:
-                raise CryptoError(f"expected a public key of {fewest} bytes, got {len(public)}")
-            return additive(encryption.method, public)
-        except CryptoError as error:
-            raise ProtocolError(
-                str(federation.guest), f"the public key of {federation.guest} is refused: {error}"
-            ) from None
+        federation, method = self.ctx.federation, self.parameters.encrypt_param.method
+        limits = public_limits(method, self.parameters.encrypt_param.key_length)
+        return public_key.received(federation, federation.guest, "public_key", limits, partial(additive, method))
 
     # --- both -------------------------------------------------------------------------------------------------------
 

@@ -30,19 +30,18 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_fate.errors import ConfigError, DataError
+from airflow_provider_fate.errors import DataError
 from airflow_provider_fate.job.parameters.homo_lr import HomoLRParam
-from airflow_provider_fate.runtime.components.base import Component, Outputs
+from airflow_provider_fate.runtime.components.base import Component, Outputs, arbiter_of, rows_to_predict, rows_to_train
 from airflow_provider_fate.runtime.components.cross_validation import cross_validate
-from airflow_provider_fate.runtime.components.homo.aggregation import Summand, arbiter_of
+from airflow_provider_fate.runtime.components.homo.aggregation import Summand
 from airflow_provider_fate.runtime.components.homo.training import HomoTraining, arbitrate
+from airflow_provider_fate.runtime.components.labels import MOST_CLASSES, Classes
 from airflow_provider_fate.runtime.components.linear.batches import Batches
-from airflow_provider_fate.runtime.components.linear.exchange import Extent
+from airflow_provider_fate.runtime.components.linear.extent import Extent
 from airflow_provider_fate.runtime.components.linear.predictions import Linear, logistic
 from airflow_provider_fate.runtime.components.linear.stored import (
     FORMAT,
-    MOST_CLASSES,
-    Classes,
     class_targets,
     continued,
     history,
@@ -85,12 +84,10 @@ class HomoLR(Component):
         """
         own = self.parameters
         if own.cv_param.need_cv:
-            return cross_validate(self, data)
+            return cross_validate(self, data, models)
         if self.ctx.party.role == "arbiter":
             return self._arbitrate()
-        train, validate = data.get("train_data", data.get("data")), data.get("validate_data")
-        if train is None:
-            raise ConfigError(f"{self.ctx.name}.input.data", "train_data is missing")
+        train, validate = rows_to_train(self.ctx.name, data), data.get("validate_data")
         for rows, name in ((train, "train_data"), (validate, "validate_data")):
             if rows is not None and rows.schema.label_name is None:
                 raise DataError(f"{self.ctx.name}: {name} of {self.ctx.party} has no label; name it in DataTransform")
@@ -132,9 +129,7 @@ class HomoLR(Component):
         """
         if self.ctx.party.role == "arbiter":
             return Outputs()
-        rows = next((data[name] for name in ("data", "test_data", "train_data", "validate_data") if name in data), None)
-        if rows is None:
-            raise ConfigError(f"{self.ctx.name}.input.data", "there is no data to predict")
+        rows = rows_to_predict(self.ctx.name, data)
         linear = loaded(self.module, self.ctx.name, model, rows.schema)
         Extent.of(self.ctx.name, rows)
         return Outputs({"data": self._scored(rows, linear, tuple(model.meta["classes"]))})

@@ -161,7 +161,7 @@ def _numbers(text: pa.Array, block: Block, row: np.ndarray, what: str) -> np.nda
     return pc.fill_null(numbers, float("nan")).to_numpy(zero_copy_only=False)
 
 
-def _places(name: pa.Array, form: LineFormat, block: Block, row: np.ndarray) -> np.ndarray:
+def _places(name: pa.Array, block: Block, row: np.ndarray) -> np.ndarray:
     """svmlight's places as int64."""
     good = pc.match_substring_regex(pc.utf8_trim_whitespace(name), r"^[0-9]{1,9}$").to_numpy(zero_copy_only=False)
     if not good.all():
@@ -190,7 +190,7 @@ class _Names:
     def __call__(self, block: Block, _: None) -> list[Any]:
         fields = _fields(self.form, block)
         if self.form.sparse:
-            places = _places(fields.name, self.form, block, fields.row)
+            places = _places(fields.name, block, fields.row)
             return [int(places.max())] if len(places) else []
         return pc.unique(fields.name).to_pylist()
 
@@ -205,7 +205,7 @@ class _Columns:
     def __call__(self, block: Block, _: None) -> Block:
         fields = _fields(self.form, block)
         if self.form.sparse:
-            column = _places(fields.name, self.form, block, fields.row)
+            column = _places(fields.name, block, fields.row)
         else:
             at = pc.index_in(fields.name, pa.array(self.features, pa.string()))
             column = pc.fill_null(at, -1).to_numpy(zero_copy_only=False).astype(np.int64)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from airflow_provider_fate.errors import ConfigError, DataError, StorageError
+from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.parameters.data_io import DataIOParam, DataTransformParam
 from airflow_provider_fate.runtime.components.data_transform import DataIO, DataTransform
 from airflow_provider_fate.runtime.data import Block, Model, Rows
@@ -223,7 +223,7 @@ def test_a_model_as_input_is_applied_and_handed_on() -> None:
 
 
 def test_a_model_of_another_kind_is_refused() -> None:
-    with pytest.raises(StorageError, match="not a DataTransform model"):
+    with pytest.raises(DataError, match="expected a model of DataTransform in format 1, found"):
         predict(table(ids(1)), Model({"format": 99}))
 
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from airflow_provider_fate.errors import ConfigError, DataError, StorageError
+from airflow_provider_fate.errors import ConfigError, DataError
 from airflow_provider_fate.job.parameters import FeatureScaleParam
 from airflow_provider_fate.runtime.components.feature_scale import FeatureScale
 from airflow_provider_fate.runtime.data import Model, Rows
@@ -186,7 +186,7 @@ def test_a_model_as_input_is_applied_and_handed_on() -> None:
     again = component(FeatureScale, FeatureScaleParam()).fit({"data": table(ids(1), [[5]])}, {"model": model})
     assert values(again.data["data"]).tolist() == [[0.5]]
     assert again.model is model
-    with pytest.raises(StorageError, match="not a FeatureScale model"):
+    with pytest.raises(DataError, match="expected a model of FeatureScale in format 1, found"):
         predict(table(ids(1)), Model({"format": 99}))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from airflow_provider_fate.errors import ConfigError, DataError, FateError, ProtocolError, StorageError
+from airflow_provider_fate.errors import ConfigError, DataError, FateError, ProtocolError
 from airflow_provider_fate.job.parameters import HeteroFeatureBinningParam
 from airflow_provider_fate.job.parameters.base import validate
 from airflow_provider_fate.job.sources import render
@@ -333,7 +333,7 @@ def test_weights_of_evidence_of_new_rows() -> None:
         predicted(model, np.array([[-99, 1, np.nan, 7, np.nan, 0]]), names, **woe)
     with pytest.raises(DataError, match="lacks column x5, which the model was fitted with"):
         predicted(model, np.zeros((1, 5)), names[:5], **woe)
-    with pytest.raises(StorageError, match="is not a HeteroFeatureBinning model of format 1"):
+    with pytest.raises(DataError, match="expected a model of HeteroFeatureBinning in format 1, found"):
         predicted(Model({"module": "HeteroLR", "format": 1}), np.zeros((1, 5)), names[:5])
 
 

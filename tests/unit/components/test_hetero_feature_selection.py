@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from airflow_provider_fate.errors import ConfigError, DataError, FateError, StorageError
+from airflow_provider_fate.errors import ConfigError, DataError, FateError
 from airflow_provider_fate.job.parameters import (
     DataStatisticsParam,
+    HeteroFastSecureBoostParam,
     HeteroFeatureBinningParam,
     HeteroFeatureSelectionParam,
 )
@@ -21,9 +22,11 @@ from airflow_provider_fate.job.sources import render
 from airflow_provider_fate.runtime.components.data_statistics import DataStatistics
 from airflow_provider_fate.runtime.components.hetero_feature_binning import HeteroFeatureBinning
 from airflow_provider_fate.runtime.components.hetero_feature_selection import HeteroFeatureSelection
+from airflow_provider_fate.runtime.components.hetero_secureboost import HeteroFastSecureBoost
 from airflow_provider_fate.runtime.components.selection.picking import Names, largest_counts
 from airflow_provider_fate.runtime.data import Model, Rows
 from tests.parties import run_parties
+from tests.unit.components import boost_parties
 from tests.unit.components.lr_parties import example
 from tests.unit.components.running import GUEST, HOST, HOST2, Ran, component, run_component, table
 
@@ -145,8 +148,10 @@ def left(ran: dict[Any, Ran]) -> dict[Any, list[str]]:
     return {party: one.outputs.model.meta["left"] for party, one in ran.items()}
 
 
-def importance(names: list[str]) -> Model:
-    return Model({"module": "HeteroSecureBoost", "feature_importance": [{"feature": n, "split": 2} for n in names]})
+def importance(splits: dict[str, int]) -> Model:
+    """A model of HeteroSecureBoost whose columns split so often."""
+    entries = [{"feature": name, "split": often} for name, often in splits.items()]
+    return Model({"module": "HeteroSecureBoost", "feature_importance": entries})
 
 
 class Plain:
@@ -243,7 +248,8 @@ def expected(name: str, own: dict[Any, np.ndarray], models: dict[Any, dict[str, 
 def test_examples_of_fate(name, hosts) -> None:
     own, data, models = prepared(hosts=hosts)
     if name == "multi_iso":
-        models = {p: {**of, "isometric_model_2": importance([f"x{i}" for i in range(8)])} for p, of in models.items()}
+        trees = importance({f"x{i}": 2 for i in range(8)})
+        models = {party: {**of, "isometric_model_2": trees} for party, of in models.items()}
     ran = select(data, models, EXAMPLES[name])
     found = left(ran)
     assert found == expected(name, own, models)
@@ -382,7 +388,7 @@ def test_new_rows() -> None:
     assert (found.schema.features, found.blocks()[0].x.tolist()) == (("x0", "x1", "x2", "x3"), [[0, 1, 2, 3]])
     with pytest.raises(DataError, match="lacks column x3, which the model was fitted with"):
         part.predict({"data": table(["a"], np.zeros((1, 3)))}, model)
-    with pytest.raises(StorageError, match="is not a HeteroFeatureSelection model of format 1"):
+    with pytest.raises(DataError, match="expected a model of HeteroFeatureSelection in format 1, found"):
         part.predict({"data": rows}, Model({"module": "DataIO", "format": 1}))
 
 
@@ -442,6 +448,83 @@ def test_parameters_that_are_refused(given, problem) -> None:
     with pytest.raises(ConfigError) as error:
         parameters(**given)
     assert problem in str(error.value)
+
+
+SPLITS = {
+    GUEST: importance({"x0": 5, "x1": 4, "x2": 1}),
+    HOST: importance({"x3": 9, "x4": 2}),
+    HOST2: importance({"x5": 3, "x6": 2, "x7": 1}),
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"threshold": 2}, [["x0", "x1"], ["x3", "x4"], ["x5", "x6"]]),
+        # a host applies its own threshold itself
+        ({"threshold": 2, "host_thresholds": [3, 1]}, [["x0", "x1"], ["x3"], ["x5", "x6", "x7"]]),
+        ({"threshold": 2, "host_thresholds": 3}, [["x0", "x1"], ["x3"], ["x5"]]),
+        ({"threshold": 2, "host_thresholds": [None, 3]}, [["x0", "x1"], ["x3", "x4"], ["x5"]]),
+        # all of a host's columns stay, as in FATE 1.5
+        ({"threshold": 2, "select_federated": False}, [["x0", "x1"], None, None]),
+        # each party the best of its own
+        ({"filter_type": "top_k", "threshold": 1}, [["x0"], ["x3"], ["x5"]]),
+        ({"filter_type": "top_k", "threshold": 1, "select_federated": False}, [["x0"], None, None]),
+        ({"filter_type": "top_percentile", "threshold": 0.15}, [["x0", "x1"], ["x3", "x4", "x0"], ["x5", "x6", "x7"]]),
+    ],
+    ids=str,
+)
+def test_importance_is_each_party_s_own(given: dict[str, Any], expected: list[list[str] | None]) -> None:
+    own, data, _ = prepared(hosts=2)
+    models = {party: {"isometric_model": model} for party, model in SPLITS.items()}
+    found = left(select(data, models, {"filter_methods": ["hetero_sbt_filter"], "sbt_param": given}))
+    for (party, x), names in zip(own.items(), expected, strict=True):
+        every = [f"x{place}" for place in range(x.shape[1])]
+        assert found[party] == [name for name in every if names is None or name in names]
+
+
+def test_as_many_thresholds_as_hosts() -> None:
+    _, data, _ = prepared(hosts=2)
+    models = {party: {"isometric_model": model} for party, model in SPLITS.items()}
+    three = {"filter_methods": ["hetero_sbt_filter"], "sbt_param": {"host_thresholds": [1, 2, 3]}}
+    error = select(data, models, three)[HOST].error
+    assert "hetero_sbt_filter has 3 host_thresholds for 2 hosts" in str(error)
+
+
+@pytest.mark.parametrize("kind", ["split", "gain"])
+def test_importance_of_trees_that_were_trained(kind: str) -> None:
+    """hetero_fast_sbt_filter after HeteroFastSecureBoost: splits, or gains, which a host does not have."""
+    run = boost_parties.Run(
+        HeteroFastSecureBoostParam(
+            num_trees=4, bin_num=8, encrypt_param=boost_parties.WEAK, tree_param={"feature_importance_type": kind}
+        ),
+        boost_parties.hetero("breast_hetero"),
+    )
+    run.kind = HeteroFastSecureBoost
+    run.fit()
+    numbers: dict[Any, dict[str, float]] = {GUEST: {}, HOST: {}}
+    for tree in boost_parties.trees_of(run):
+        for node in tree:
+            if "party" in node:
+                party = GUEST if node["party"] == str(GUEST) else HOST
+                more = node["gain"] if (kind, party) == ("gain", GUEST) else 1
+                numbers[party][node["feature"]] = numbers[party].get(node["feature"], 0) + more
+    data = {party: {"data": own["train_data"]} for party, own in run.data.items()}
+    models = {party: {"isometric_model": Model(run.meta(party))} for party in data}
+    bound = sorted(numbers[GUEST].values())[-2]
+    given = {"filter_methods": ["hetero_fast_sbt_filter"], "sbt_param": {"threshold": bound, "host_thresholds": 1}}
+    ran = select(data, models, given)
+    found = left(ran)
+    for party, least in ((GUEST, bound), (HOST, 1)):
+        names = [name for name in data[party]["data"].schema.features if numbers[party].get(name, 0) >= least]
+        assert found[party] == names
+        filtered = ran[party].outputs.model.meta["filters"][0]
+        assert filtered["values"] == pytest.approx(
+            {name: numbers[party].get(name, 0) for name in filtered["values"]}, rel=1e-9
+        )
+    assert 2 <= len(found[GUEST]) < len(numbers[GUEST])
+    said = [line for line in ran[HOST].log if "gains are known to the guest only" in line]
+    assert len(said) == (kind == "gain")
 
 
 def test_groups_without_their_filter_are_said() -> None:

@@ -173,6 +173,20 @@ def test_four_classes() -> None:
         assert auc == pytest.approx(roc_auc_score(y == label, theirs), abs=0.005)
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_partitions_change_nothing(several: bool) -> None:
+    """Not even the last digit of a weight, a loss or a score."""
+    name = "vehicle_scale_hetero" if several else "breast_hetero"
+    own = parameters(max_iter=1 if several else 3, batch_size=300, validation_freqs=1)
+    one, *others = (Run(own, hetero(name, parts)).fit() for parts in (1, 5))
+    for other in others:
+        assert other.meta(GUEST) == one.meta(GUEST) and other.meta(HOST) == one.meta(HOST)
+        scores = [
+            np.concatenate([block.x for block in run.fitted[GUEST].data["data"].blocks()]) for run in (one, other)
+        ]
+        assert np.array_equal(*scores)
+
+
 def test_going_on_from_a_checkpoint_changes_nothing() -> None:
     settings = parameters(
         max_iter=6,

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
-from xgboost import XGBClassifier
 
 from airflow_provider_fate.runtime.components.boosting.objectives import objective
-from airflow_provider_fate.runtime.components.boosting.sampling import columns_of_tree, one_side, private_seed
+from airflow_provider_fate.runtime.components.boosting.sampling import columns_of_tree
 from airflow_provider_fate.runtime.components.hetero_secureboost import HeteroFastSecureBoost
 from tests.unit.components import plain_boosting
 from tests.unit.components.boost_parties import (
@@ -235,21 +234,6 @@ def test_missing_values_take_the_better_side(zero: bool) -> None:
     assert np.array_equal(again, run.scores)
 
 
-def test_gradient_based_one_side_sampling() -> None:
-    settings = parameters(**FEW, run_goss=True, top_rate=0.3, other_rate=0.2)
-    run = Run(settings, hetero("breast_hetero", partitions=3)).fit()
-    y, x, parties = joined("breast_hetero")
-    seed = private_seed(100, y)
-    trees, scores = in_the_clear(
-        x, y, plain_boosting.Settings(bins=8), 2, sample=lambda g, round_: one_side(g, 0.3, 0.2, seed, round_)
-    )
-    compare(run, trees, parties)
-    assert np.abs(run.scores - probabilities(scores)).max() < CLOSE
-    sampled, factor = one_side(np.abs(y - 0.3)[:, None], 0.3, 0.2, seed, 0)
-    assert sampled.sum() == int(569 * 0.3) + int(569 * 0.2)
-    assert (factor[~sampled] == 1).all() and np.isclose(factor, 3.5).sum() == int(569 * 0.2)
-
-
 def test_two_hosts_and_some_of_the_columns() -> None:
     x, y = small()
     y = (y > 1).astype(float)
@@ -423,15 +407,6 @@ def test_a_warm_start_goes_on_from_the_model() -> None:
     assert np.abs(second.scores - whole.scores).max() < CLOSE
 
 
-def test_cross_validation() -> None:
-    x, y = small()
-    settings = parameters(bin_num=8, num_trees=2, cv_param={"need_cv": True, "n_splits": 3})
-    run = Run(settings, parted(x, (y > 1).astype(float))).fit()
-    assert run.fitted[GUEST].model is None
-    assert run.fitted[GUEST].metrics["auc_mean"] > 0.7
-    assert len(run.scores) == len(x)
-
-
 def test_new_rows_with_columns_in_another_order() -> None:
     run = Run(parameters(num_trees=3, bin_num=8), hetero("breast_hetero", take=slice(400))).fit()
     y, x, _ = joined("breast_hetero")
@@ -453,26 +428,6 @@ def leaf(tree: plain_boosting.Grown, row: np.ndarray) -> float:
         left = node["threshold"] is None or row[node["column"]] <= node["threshold"]
         node = tree.nodes[node["left" if left else "right"]]
     return node["weight"]
-
-
-def test_as_good_as_xgboost() -> None:
-    """With the same depth, trees, learning rate, number of bins and penalty."""
-    run = Run(parameters(num_trees=10, n_iter_no_change=False), hetero("breast_hetero")).fit()
-    y, x, _ = joined("breast_hetero")
-    theirs = XGBClassifier(
-        n_estimators=10,
-        max_depth=3,
-        learning_rate=0.3,
-        reg_lambda=0.1,
-        max_bin=32,
-        min_child_weight=0,
-        gamma=1e-3,
-        base_score=0.5,
-        tree_method="hist",
-        n_jobs=1,
-    ).fit(x, y)
-    own, other = roc_auc_score(y, run.scores[:, 0]), roc_auc_score(y, theirs.predict_proba(x)[:, 1])
-    assert abs(own - other) < 0.005
 
 
 def test_feature_importance() -> None:

@@ -7,6 +7,9 @@ tens of averages agree within 1e-9.
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +18,20 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from airflow_provider_fate.errors import DataError, FateError
+from airflow_provider_fate.errors import DataError, FateError, PeerError, PeerTimeout, reason_for_peers
 from airflow_provider_fate.job.parameters import EvaluationParam, HomoLRParam
+from airflow_provider_fate.runtime.components.cross_validation import fold_rows
 from airflow_provider_fate.runtime.components.evaluation import Evaluation
 from airflow_provider_fate.runtime.components.homo_lr import HomoLR
 from airflow_provider_fate.runtime.components.linear.batches import Batches
 from airflow_provider_fate.runtime.components.linear.convergence import Convergence
 from airflow_provider_fate.runtime.components.linear.optimizer import Optimizer
 from airflow_provider_fate.runtime.data import Model, even_counts
+from airflow_provider_fate.runtime.federation.memory import Hub
 from tests.unit.components.lr_parties import ARBITER, GUEST, HOST, HOST2, MemoryCheckpoint, Run, rows
 from tests.unit.components.running import component
 from tests.unit.components.test_hetero_lr_refusals import shipped
+from tests.unit.federation.playing import met, together
 
 DATA = Path(__file__).parents[2] / "data"
 CLOSE = {"rtol": 0, "atol": 1e-9}
@@ -236,12 +242,81 @@ def test_validations_wait_for_the_next_average() -> None:
 
 
 def test_cross_validation() -> None:
-    own = settings(cv_param={"need_cv": True, "n_splits": 3}, max_iter=5)
-    found = run(own, {GUEST: example("guest"), HOST: example("host")})
-    for party in (GUEST, HOST):
-        assert found.fitted[party].metrics["auc_mean"] > 0.97
-        assert found.fitted[party].model is None
-        assert len(found.fitted[party].summary["folds"]) == 3
+    """Each party's rows are scored by the average of what the parties learnt from their other folds."""
+    own = settings(cv_param={"need_cv": True, "n_splits": 2}, max_iter=5, optimizer="sgd")
+    parts = {GUEST: example("guest"), HOST: example("host")}
+    found = run(own, parts)
+    expected = {party: np.empty(len(y)) for party, (_, y) in parts.items()}
+    folds = {party: fold_rows([len(y)], 2, True, 1) for party, (_, y) in parts.items()}
+    aucs: dict[Any, list[float]] = {party: [] for party in parts}
+    for number in range(2):
+        outside = {p: np.setdiff1d(np.arange(len(y)), folds[p][number][0]) for p, (_, y) in parts.items()}
+        model, _ = in_the_clear(own, [(x[outside[party]], y[outside[party]]) for party, (x, y) in parts.items()])
+        for party, (x, y) in parts.items():
+            inside = folds[party][number][0]
+            expected[party][inside] = 1 / (1 + np.exp(-(x[inside] @ model[:-1] + model[-1])))
+            aucs[party].append(roc_auc_score(y[inside], expected[party][inside]))
+    for party in parts:
+        outputs = found.fitted[party]
+        scores = np.concatenate([block.x[:, 0] for block in outputs.data["data"].blocks()])
+        np.testing.assert_allclose(scores, expected[party], **CLOSE)
+        assert outputs.model is None
+        assert [one["auc"] for one in outputs.summary["folds"]] == pytest.approx(aucs[party])
+        assert outputs.metrics["auc_mean"] == pytest.approx(np.mean(aucs[party]))
+
+
+class Gone(Exception):
+    """The process of a party has ended without a word."""
+
+
+@dataclass
+class Vanishing:
+    """A federation whose party is gone when it would send its weights of the fourth iteration."""
+
+    inner: Any
+    hub: Hub
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def send(self, to: Any, tag: str, value: Any) -> None:
+        if tag == "0/3/weights/masked":
+            self.hub.disconnect(HOST)
+            raise Gone
+        self.inner.send(to, tag, value)
+
+
+def test_a_party_that_never_returns_is_named_and_the_job_ends() -> None:
+    """Masks of a party that is gone cannot be taken off, so the others end, and say who it was."""
+    hub, parties = Hub(), (GUEST, HOST, ARBITER)
+    parts = {GUEST: example("guest"), HOST: example("host")}
+    lines: list[str] = []
+    with met(hub, parties, wait=2.0) as players:
+
+        def play(party: Any, session: Any) -> Any:
+            federation = session.federation().scoped("homo_lr_0")
+            made = component(HomoLR, settings(), party, lines if party == GUEST else [], federation)
+            if party == HOST:
+                made.ctx.federation = Vanishing(federation, hub)
+            try:
+                return made.fit({"train_data": rows(*parts[party])} if party in parts else {}, {})
+            except Gone:
+                raise
+            except FateError as error:
+                session.abort(reason_for_peers(error))
+                raise
+
+        began = time.monotonic()
+        outcomes = together(*(partial(play, party, one.session) for party, one in zip(parties, players, strict=True)))
+        took = time.monotonic() - began
+        hub.reconnect(HOST)
+    guest, host, arbiter = outcomes
+    assert isinstance(host, Gone)
+    assert isinstance(arbiter, PeerTimeout) and arbiter.party == "host-10000"
+    assert "host-10000 has given no sign of life" in str(arbiter) and "0/3/weights/masked" in str(arbiter)
+    assert isinstance(guest, PeerError) and "host-10000 has given no sign of life" in str(guest)
+    assert took < 15
+    assert any(line.startswith("iteration 3 of 10") for line in lines)
 
 
 @pytest.mark.parametrize("aggregate_iters", [1, 3])

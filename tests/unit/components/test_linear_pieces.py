@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_fate.job.parameters.hetero_lr import HeteroLRParam
 from airflow_provider_fate.runtime.components.linear.batches import Batches, permutation
 from airflow_provider_fate.runtime.components.linear.convergence import Convergence
 from airflow_provider_fate.runtime.components.linear.links import Logistic
-from airflow_provider_fate.runtime.components.linear.training import due
+from airflow_provider_fate.runtime.components.linear.training import due, starting_weights
 
 
 @given(
@@ -81,9 +82,35 @@ def test_parts_of_the_loss_add_up() -> None:
     guest, host, y = random.normal(size=50), random.normal(size=50), random.choice([-1.0, 1.0], 50)
     z = guest + host
     whole = np.sum(np.log(2) - y * z / 2 + z**2 / 8)
-    parts = Logistic.guest_loss(guest, y) + Logistic.host_loss(host)
+    parts = np.sum(Logistic.guest_loss(guest, y) + Logistic.host_loss(host))
     assert parts + Logistic.host_share(host) @ Logistic.loss_vector(guest, y) == pytest.approx(whole)
     assert np.allclose(Logistic.host_share(host) + Logistic.guest_share(guest, y), z / 4 - y / 2)
+
+
+def start(method: str, seed: list[int], features: int = 4000, intercept: bool = True) -> np.ndarray:
+    given = {"init_method": method, "init_const": -2.5, "fit_intercept": intercept}
+    return starting_weights(HeteroLRParam(init_param=given), features, intercept, seed)
+
+
+@pytest.mark.parametrize(("method", "value"), [("zeros", 0.0), ("ones", 1.0), ("const", -2.5)])
+def test_models_start_with_the_same_number(method: str, value: float) -> None:
+    for intercept in (True, False):
+        assert start(method, [1], 3, intercept).tolist() == [value] * (3 + intercept)
+
+
+@pytest.mark.parametrize(
+    ("method", "mean", "deviation", "least", "most"),
+    [("random_uniform", 0.5, 12**-0.5, 0, 1), ("random_normal", 0, 1, -6, 6)],
+)
+def test_models_start_at_random(method: str, mean: float, deviation: float, least: float, most: float) -> None:
+    found = start(method, [1, 0])
+    assert found.shape == (4001,) and len(set(found)) == 4001
+    assert abs(found.mean() - mean) < 5 * deviation / 4001**0.5
+    assert abs(found.std() - deviation) < 0.05 * deviation
+    assert least <= found.min() < found.max() < most
+    shares = np.quantile(found, [0.1, 0.9])
+    assert np.allclose(shares, [0.1, 0.9] if method == "random_uniform" else [-1.2816, 1.2816], atol=0.1)
+    assert np.array_equal(found, start(method, [1, 0])) and not np.array_equal(found, start(method, [1, 1]))
 
 
 def test_when_validations_are_due() -> None:

@@ -12,9 +12,18 @@ from airflow_provider_fate.job.job_parameters import JobParameters
 from airflow_provider_fate.job.modules import MODULES
 from airflow_provider_fate.job.parameters import (
     DataIOParam,
+    DataStatisticsParam,
     DataTransformParam,
     EvaluationParam,
+    FeatureScaleParam,
+    HeteroFastSecureBoostParam,
+    HeteroFeatureBinningParam,
+    HeteroFeatureSelectionParam,
+    HeteroLinRParam,
     HeteroLRParam,
+    HeteroPoissonParam,
+    HeteroSecureBoostParam,
+    HomoLRParam,
     IntersectParam,
 )
 from airflow_provider_fate.job.parameters.base import model_in, validate
@@ -26,6 +35,15 @@ KINDS: dict[str, type[BaseModel]] = {
     "transform": DataTransformParam,
     "intersect": IntersectParam,
     "evaluation": EvaluationParam,
+    "statistics": DataStatisticsParam,
+    "scale": FeatureScaleParam,
+    "binning": HeteroFeatureBinningParam,
+    "selection": HeteroFeatureSelectionParam,
+    "linr": HeteroLinRParam,
+    "poisson": HeteroPoissonParam,
+    "homo": HomoLRParam,
+    "boost": HeteroSecureBoostParam,
+    "fast": HeteroFastSecureBoostParam,
 }
 
 
@@ -109,7 +127,6 @@ def test_a_value_is_read(kind: str, path: str, given: object, expected: object) 
         ("lr", "encrypt_param.method", None, "would show the labels"),
         ("lr", "encrypt_param.method", "rsa", "expected 'BFV' or 'Paillier'"),
         ("lr", "encrypt_param.key_length", 512, "greater than or equal to 1024"),
-        
         ("lr", "stepwise_param.need_stepwise", True, "known and not there yet"),
         ("lr", "predict_param.threshold", 1.5, "less than or equal to 1"),
         ("lr", "metrics", "auc", "expected list"),
@@ -207,13 +224,180 @@ def test_a_name_that_another_version_passes_over_stays_unknown() -> None:
         read("transform", {"with_value": True})
 
 
-@pytest.mark.parametrize("kind", KINDS)
+POINTS = {"split_points_by_col_name": {"x0": [1, 2]}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "beside", "why"),
+    [
+        ("io", {"missing_impute": [-1]}, {"missing_fill": True}, "missing_fill is false"),
+        ("io", {"default_value": 3}, {"missing_fill": True}, "missing_fill is false"),
+        (
+            "io",
+            {"missing_fill": True, "missing_fill_method": "mean", "default_value": 3},
+            {"missing_fill_method": "designated"},
+            "missing_fill_method is mean",
+        ),
+        ("io", {"outlier_replace_method": "mean"}, {"outlier_replace": True}, "outlier_replace is false"),
+        ("io", {"outlier_impute": [9]}, {"outlier_replace": True}, "outlier_replace is false"),
+        ("io", {"outlier_replace_value": 9}, {"outlier_replace": True}, "outlier_replace is false"),
+        (
+            "io",
+            {"outlier_replace": True, "outlier_replace_method": "max", "outlier_replace_value": 9},
+            {"outlier_replace_method": None},
+            "outlier_replace_method is max",
+        ),
+        ("io", {"label_name": "z"}, {"with_label": True}, "with_label is false"),
+        ("io", {"label_name": "z"}, {"input_format": "sparse"}, "with_label is false"),
+        (
+            "io",
+            {"input_format": "sparse", "tag_with_value": True},
+            {"input_format": "tag"},
+            "input_format is sparse",
+        ),
+        (
+            "io",
+            {"input_format": "tag", "tag_value_delimitor": ";"},
+            {"tag_with_value": True},
+            "tag_with_value is false",
+        ),
+        ("statistics", {"column_names": ["x0"]}, {"column_indexes": []}, "column_indexes is -1"),
+        ("scale", {"method": "min_max_scale", "with_mean": False}, {"method": "standard_scale"}, "min_max_scale"),
+        ("scale", {"method": "min_max_scale", "with_std": False}, {"method": "standard_scale"}, "min_max_scale"),
+        ("scale", {"scale_names": ["x0"]}, {"scale_col_indexes": [1]}, "all features are scaled"),
+        ("evaluation", {"eval_type": "multi", "pos_label": 2}, {"eval_type": "binary"}, "eval_type is multi"),
+        ("evaluation", {"unfold_multi_result": True}, {"eval_type": "multi"}, "eval_type is binary"),
+        ("lr", {"sqn_param": {"memory_M": 3}}, None, "the optimizer is rmsprop"),
+        ("lr", {"stepwise_param": {"score_name": "BIC"}}, None, "need_stepwise is false"),
+        ("lr", {"init_param": {"init_const": 3}}, {"init_param": {"init_const": 3, "init_method": "const"}}, "init_me"),
+        ("lr", {"metrics": ["ks"]}, {"validation_freqs": 2}, "validation_freqs is null"),
+        ("lr", {"use_first_metric_only": True}, {"validation_freqs": 2, "early_stopping_rounds": 1}, "early_stopping_"),
+        ("homo", {"mu": 0.3}, {"use_proximal": True}, "use_proximal is false"),
+        ("homo", {"metrics": ["ks"]}, {"validation_freqs": 2}, "validation_freqs is null"),
+        ("boost", {"guest_depth": 3}, {"boosting_strategy": "layered"}, "boosting_strategy is std"),
+        ("boost", {"host_depth": 2}, {"work_mode": "layered"}, "boosting_strategy is std"),
+        ("fast", {"host_depth": 2}, {"work_mode": "layered"}, "boosting_strategy is mix"),
+        ("boost", {"tree_num_per_party": 3}, {"boosting_strategy": "mix"}, "boosting_strategy is std"),
+        ("boost", {"boosting_strategy": "mix", "complete_secure": 1}, {"boosting_strategy": "std"}, "are the guest's"),
+        (
+            "boost",
+            {"boosting_strategy": "layered", "tree_param": {"max_depth": 4}},
+            {"complete_secure": 1},
+            "layered has guest_depth",
+        ),
+        ("boost", {"top_rate": 0.3}, {"run_goss": True}, "run_goss is false"),
+        ("boost", {"other_rate": 0.3}, {"run_goss": True}, "run_goss is false"),
+        ("boost", {"metrics": ["ks"]}, {"validation_freqs": 2}, "validation_freqs is null"),
+        ("boost", {"zero_as_missing": True}, {"use_missing": True}, "use_missing is false"),
+        ("boost", {"n_iter_no_change": False, "tol": 1}, {"n_iter_no_change": True}, "n_iter_no_change is false"),
+        (
+            "boost",
+            {"objective_param": {"objective": "cross_entropy", "params": [1.5]}},
+            {"task_type": "regression", "objective_param": {"objective": "fair", "params": [1.5]}},
+            "objective is cross_entropy",
+        ),
+        (
+            "boost",
+            {
+                "task_type": "regression",
+                "objective_param": {"objective": "lse"},
+                "predict_param": {"threshold": 0.3},
+            },
+            {"task_type": "classification", "objective_param": {"objective": "cross_entropy"}},
+            "a regression predicts the number",
+        ),
+        ("binning", {"optimal_binning_param": {"init_bin_nums": 9}}, {"method": "optimal"}, "method is quantile"),
+        (
+            "binning",
+            {"category_names": ["a"], "category_indexes": -1},
+            {"category_indexes": [0]},
+            "category_indexes is",
+        ),
+        ("binning", {"bin_num": 5, **POINTS}, {"split_points_by_col_name": None}, "split points are given"),
+        ("binning", {"method": "bucket", **POINTS}, {"split_points_by_col_name": None}, "split points are given"),
+        (
+            "binning",
+            {"method": "optimal", "optimal_binning_param": {"metric_method": "ks", "max_bin_pct": 0.5}},
+            {"optimal_binning_param": {"metric_method": "iv", "max_bin_pct": 0.5}},
+            "metric_method is ks",
+        ),
+        ("binning", {"bin_names": ["x0"]}, {"bin_indexes": []}, "bin_indexes is -1"),
+        (
+            "binning",
+            {"transform_param": {"transform_names": ["x0"]}},
+            {"transform_param": {"transform_names": ["x0"], "transform_cols": None}},
+            "transform_cols is -1",
+        ),
+        (
+            "selection",
+            {"filter_methods": ["iv_filter"], "iv_param": {"filter_type": "top_k", "host_thresholds": 2}},
+            {"iv_param": {"host_thresholds": 2}},
+            "no condition compares",
+        ),
+        (
+            "selection",
+            {"filter_methods": ["hetero_sbt_filter"], "sbt_param": {"select_federated": False, "host_thresholds": 2}},
+            {"sbt_param": {"host_thresholds": 2}},
+            "no condition compares",
+        ),
+        (
+            "selection",
+            {"filter_methods": ["iv_value_thres"], "iv_value_param": {"local_only": True, "host_thresholds": 2}},
+            {"iv_value_param": {"host_thresholds": 2}},
+            "local_only is true",
+        ),
+    ],
+)
+def test_what_only_counts_beside_another_value_gives_a_notice_without_it(
+    kind: str, given: dict[str, Any], beside: dict[str, Any] | None, why: str
+) -> None:
+    _, notices = read(kind, given)
+    assert len([notice for notice in notices if " has no effect, as " in notice and why in notice]) == 1
+    if beside is not None:
+        _, notices = read(kind, given | beside)
+        assert [notice for notice in notices if why in notice] == []
+
+
+@pytest.mark.parametrize(
+    ("group", "says"),
+    [
+        ({"statistic_param": {"host_thresholds": 2.0}}, "statistic_param.host_thresholds has no effect, as in FATE"),
+        ({"statistic_param": {"select_federated": True}}, "statistic_param.select_federated has no effect, as in FATE"),
+        ({"sbt_param": {"filter_type": "top_k", "threshold": 3}}, "sbt_param.filter_type top_k: each party takes"),
+        (
+            {"sbt_param": {"filter_type": "top_percentile", "threshold": 0.3}},
+            "sbt_param.filter_type top_percentile: each party takes",
+        ),
+    ],
+)
+def test_filters_that_are_each_party_s_own_say_so(group: dict[str, Any], says: str) -> None:
+    methods = ["statistic_filter", "hetero_sbt_filter", "hetero_fast_sbt_filter"]
+    _, notices = read("selection", {"filter_methods": methods, **group})
+    assert len([notice for notice in notices if says in notice]) == 1
+    assert len(notices) == 1
+
+
+def test_names_of_fate_1_5() -> None:
+    assert read("boost", {"subsample_random_seed": 3})[0].random_seed == 3
+    assert read("fast", {"subsample_random_seed": None, "random_seed": 5})[0].random_seed == 5
+    _, notices = read("poisson", {"predict_param": {"threshold": 0.4}})
+    assert len([notice for notice in notices if "P.predict_param has no effect here" in notice]) == 1
+    assert read("poisson", {"predict_param": {"threshold": 0.5}})[1] == []
+
+
+#: whose groups say that their filter is not there, and what is always each party's own
+SAYS_MORE = ("selection",)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in SAYS_MORE])
 def test_defaults_give_no_notice_even_when_spelt_out(kind: str) -> None:
     parameters, notices = read(kind, {})
     assert notices == []
     given = parameters.model_dump(mode="json")
-    if kind == "lr":
+    if kind in ("lr", "linr", "poisson"):
         del given["encrypt_param"]["key_length"]
+    if kind == "fast":
+        del given["boosting_strategy"]  # what work_mode came to
     again, notices = read(kind, given)
     assert (again, notices) == (parameters, [])
 
@@ -255,6 +439,16 @@ def _models() -> list[type[BaseModel]]:
             found.append(model)
             left += [m for f in model.model_fields.values() if (m := model_in(f.annotation)) is not None]
     return found
+
+
+@pytest.mark.parametrize("model", _models(), ids=lambda model: model.__name__)
+def test_needs_name_fields(model: type[BaseModel]) -> None:
+    for need in getattr(model, "needs", ()):
+        for name in need.fields:
+            at: type[BaseModel] | None = model
+            for key in name.split("."):
+                assert at is not None and key in at.model_fields, name
+                at = model_in(at.model_fields[key].annotation)
 
 
 @pytest.mark.parametrize("model", _models(), ids=lambda model: model.__name__)

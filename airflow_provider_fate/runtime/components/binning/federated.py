@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,16 @@ import numpy as np
 from airflow_provider_fate.errors import CryptoError, ProtocolError
 from airflow_provider_fate.job.parameters.additive import AdditiveEncryptParam
 from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.components import public_key
 from airflow_provider_fate.runtime.components.alignment import ROWS, check_same_rows, rows_value
 from airflow_provider_fate.runtime.components.base import Context
 from airflow_provider_fate.runtime.components.binning import counting
 from airflow_provider_fate.runtime.components.binning.own import Binned
+from airflow_provider_fate.runtime.components.labels import MOST_CLASSES
 from airflow_provider_fate.runtime.crypto.additive import AdditiveScheme, additive, generate, public_limits
 from airflow_provider_fate.runtime.data import Rows
 from airflow_provider_fate.runtime.federation.checks import Bytes, DictOf, Integer, ListOf, Number, Optional_, boolean
 
-#: more labels than this are no classes
-MOST_CLASSES = 1000
 MOST_COLUMNS = 10_000_000
 #: bins of a column, that of missing values among them
 MOST_BINS = 1_000_000
@@ -116,7 +117,8 @@ def count_at_host(
     :raises ProtocolError: what the guest sent cannot be used
     """
     federation, guest = ctx.federation, ctx.federation.guest
-    scheme = _scheme(ctx, how)
+    limits = public_limits(how.method, how.key_length)
+    scheme = public_key.received(federation, guest, "key", limits, partial(additive, how.method))
     classes = federation.receive(guest, "classes", Integer(2, MOST_CLASSES))
     layout = counting.Layout.of(scheme, classes, rows.count)
     groups = len(layout.groups)
@@ -149,18 +151,6 @@ def _checked(guest: Party, column: Binned, ends: list[int]) -> list[int]:
     if ends != sorted(set(ends)) or ends[-1:] != ([bins - 1] if bins else []):
         raise ProtocolError(str(guest), f"{guest} put bins together that are not those of a column of {bins}")
     return ends
-
-
-def _scheme(ctx: Context, how: AdditiveEncryptParam) -> AdditiveScheme:
-    guest = ctx.federation.guest
-    fewest, most = public_limits(how.method, how.key_length)
-    public = ctx.federation.receive(guest, "key", Bytes(max_length=most))
-    try:
-        if len(public) < fewest:
-            raise CryptoError(f"expected a public key of {fewest} bytes, got {len(public)}")
-        return additive(how.method, public)
-    except CryptoError as error:
-        raise ProtocolError(str(guest), f"the public key of {guest} is refused: {error}") from None
 
 
 @dataclass(frozen=True)

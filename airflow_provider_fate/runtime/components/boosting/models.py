@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_fate.errors import DataError
+from airflow_provider_fate.runtime.components.base import check_model
 from airflow_provider_fate.runtime.components.boosting.binned import Missing
 from airflow_provider_fate.runtime.components.boosting.objectives import Objective, objective
 from airflow_provider_fate.runtime.components.boosting.training import Boosted
@@ -68,6 +69,7 @@ class TreeModel:
                 "validation": [{"round": number, **values} for number, values in boosted.metrics],
                 "is_converged": boosted.converged,
             }
+        meta["feature_importance_type"] = self.importance_by
         meta["feature_importance"] = self.importance()
         meta["trees"] = [
             {"round": round_, "class": self.classes[class_] if len(self.classes) > 2 else None, "nodes": tree.json()}
@@ -83,9 +85,9 @@ class TreeModel:
             entry = found.setdefault(split.feature, [0, 0.0])
             entry[0] += 1
             entry[1] += gain or 0.0
-        by = 1 if self.importance_by == "gain" else 0
-        order = sorted(found.items(), key=lambda item: (-item[1][by], self.features.index(item[0])))
         guest = any(isinstance(tree, Tree) for _, tree in self.flat())
+        by = 1 if self.importance_by == "gain" and guest else 0
+        order = sorted(found.items(), key=lambda item: (-item[1][by], self.features.index(item[0])))
         return [{"feature": name, "split": split, **({"gain": gain} if guest else {})} for name, (split, gain) in order]
 
     def _splits(self) -> Iterable[tuple[Split, float | None]]:
@@ -102,12 +104,7 @@ class TreeModel:
         :param name: of the component
         :raises DataError: it is another module's, or the rows lack a column of it
         """
-        meta = model.meta
-        if meta.get("module") != module or meta.get("format") != FORMAT:
-            raise DataError(
-                f"{name}: expected a model of {module} in format {FORMAT}, "
-                f"found {meta.get('module')!r} in format {meta.get('format')!r}"
-            )
+        meta = check_model(name, module, model, FORMAT)
         missing = [feature for feature in meta["features"] if feature not in schema.features]
         if missing:
             raise DataError(
@@ -127,6 +124,7 @@ class TreeModel:
             Boosted(rounds, kept=len(rounds)),
             Missing(meta["use_missing"], meta["zero_as_missing"]),
             per_round,
+            importance_by=meta.get("feature_importance_type", "split"),
         )
         if guest:
             loaded.classes = tuple(meta["classes"])

@@ -17,8 +17,8 @@ from airflow_provider_fate.runtime.components.boosting.objectives import Objecti
 from airflow_provider_fate.runtime.components.boosting.plan import Plan
 from airflow_provider_fate.runtime.components.boosting.sampling import columns_of_tree, one_side, private_seed
 from airflow_provider_fate.runtime.components.boosting.tree import HostTree, Tree
-from airflow_provider_fate.runtime.components.boosting.validation import best_round, stale
 from airflow_provider_fate.runtime.components.linear.training import due
+from airflow_provider_fate.runtime.components.linear.validation import best_of, stale
 from airflow_provider_fate.runtime.federation.checks import DictOf, Integer, boolean
 
 #: what the guest says after a round: whether it was the last, and how many rounds the model has
@@ -202,7 +202,7 @@ class GuestTraining(Training):
         if settings.early_stopping_rounds is not None and boosted.metrics:
             enough = stale(boosted.metrics, settings.early_stopping_rounds, settings.use_first_metric_only)
             boosted.stopped = boosted.stopped or enough
-            boosted.kept = best_round(boosted.metrics)
+            boosted.kept = best_of(boosted.metrics)
         return boosted.kept == round_ + 1
 
     def _report(self, round_: int) -> None:

@@ -87,10 +87,6 @@ class Tree:
 
     nodes: list[Node] = field(default_factory=list)
 
-    def of_party(self, party: str) -> list[int]:
-        """The numbers of the nodes that a party's columns split, ascending."""
-        return [node.number for node in self.nodes if node.party == party]
-
     def json(self) -> list[dict[str, Any]]:
         return [node.json() for node in self.nodes]
 

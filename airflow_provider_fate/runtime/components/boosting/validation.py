@@ -1,4 +1,4 @@
-"""Metrics of the rounds of a training, and when they say that it is enough."""
+"""Metrics of the rounds of a training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.runtime.components import sk_metrics as sk
-from airflow_provider_fate.runtime.components.linear.validation import class_metrics, gain, regression_metrics
+from airflow_provider_fate.runtime.components.linear.validation import class_metrics, regression_metrics
 
 #: what is watched where the job names none
 DEFAULTS = {
@@ -51,26 +51,3 @@ def metrics_of(
         else:
             raise ConfigError(f"{component}.metrics", f"{name} is not a metric of more than two classes")
     return found
-
-
-def best_round(history: Sequence[tuple[int, dict[str, float]]]) -> int:
-    """The round whose first metric is the best, the first one of several.
-
-    :param history: rounds and their metrics
-    """
-    name = next(iter(history[0][1]))
-    values = [gain(name, values[name]) for _, values in history]
-    return history[int(np.argmax(values))][0]
-
-
-def stale(history: Sequence[tuple[int, dict[str, float]]], rounds: int, first_only: bool) -> bool:
-    """Whether a metric (the first one, if only that counts) has had no better value in the last validations.
-
-    :param rounds: how many validations
-    """
-    names = list(history[0][1])
-    for name in names[:1] if first_only else names:
-        values = [gain(name, values[name]) for _, values in history]
-        if len(values) - 1 - int(np.argmax(values)) >= rounds:
-            return True
-    return False

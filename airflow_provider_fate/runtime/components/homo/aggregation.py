@@ -9,22 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from airflow_provider_fate.errors import ConfigError, CryptoError
-from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.components.base import Context
+from airflow_provider_fate.errors import CryptoError
+from airflow_provider_fate.runtime.components.base import Context, arbiter_of
 from airflow_provider_fate.runtime.crypto.secure_aggregation import KEY_SIZE, Masks, from_ring, to_ring, total
 from airflow_provider_fate.runtime.federation.checks import Array, Bytes
 
 #: bits after the binary point, for numbers up to two million
 BITS = 40
-
-
-def arbiter_of(ctx: Context) -> Party:
-    """:raises ConfigError: the job has none"""
-    arbiter = ctx.federation.arbiter
-    if arbiter is None:
-        raise ConfigError("role.arbiter", f"{ctx.name} needs an arbiter, which adds up what the parties send")
-    return arbiter
 
 
 class Summand:

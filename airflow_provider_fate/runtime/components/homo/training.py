@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from airflow_provider_fate.job.parameters.homo_lr import HomoLRParam
-from airflow_provider_fate.runtime.components.base import Context
-from airflow_provider_fate.runtime.components.homo.aggregation import Summand, add_up, arbiter_of
+from airflow_provider_fate.runtime.components.base import Context, arbiter_of
+from airflow_provider_fate.runtime.components.homo.aggregation import Summand, add_up
 from airflow_provider_fate.runtime.components.linear.batches import Batch, Batches
 from airflow_provider_fate.runtime.components.linear.convergence import Convergence
+from airflow_provider_fate.runtime.components.linear.fitted import VERDICT, Fitted, report, restored, saved
 from airflow_provider_fate.runtime.components.linear.optimizer import Optimizer
 from airflow_provider_fate.runtime.components.linear.predictions import logistic
-from airflow_provider_fate.runtime.components.linear.training import Fitted, due, judged
+from airflow_provider_fate.runtime.components.linear.training import due, judged
 from airflow_provider_fate.runtime.data import Block, Rows
 from airflow_provider_fate.runtime.federation.checks import DictOf, boolean
 
-#: what the guest says of its validation, and what the arbiter then says to all
+#: what the guest says of its validation
 JUDGED = DictOf({"best": boolean, "stale": boolean})
-VERDICT = DictOf({"stop": boolean, "converged": boolean, "best": boolean})
 
 
 class HomoTraining:
@@ -61,7 +60,8 @@ class HomoTraining:
         self.ctx.log(f"{self.rows.count} of {everywhere:.0f} rows are here")
         current, last, state = None, None, {}
         if self.ctx.checkpoint.step is not None:
-            self._done, current, last, state = self._load()
+            (*self._done, current), state, arrays = restored(self.ctx)
+            last = arrays["last"]
         while len(self._done) < len(self.starts):
             number = len(self._done)
             fitted = current or Fitted(self.starts[number])
@@ -76,7 +76,7 @@ class HomoTraining:
     def _train(self, number: int, fitted: Fitted, last: np.ndarray, state: dict[str, np.ndarray]) -> None:
         """:param last: the average that the party went on from"""
         settings = self.settings
-        optimizer = _optimizer(settings)
+        optimizer = Optimizer.of(settings, settings.init_param.fit_intercept)
         optimizer.state = state
         for iteration in range(fitted.iterations, settings.max_iter):
             for batch in self.batches.of(iteration):
@@ -87,7 +87,7 @@ class HomoTraining:
             fitted.iterations = iteration + 1
             if averages(settings, fitted.iterations):
                 last = self._average(f"{number}/{iteration}", number, fitted, optimizer)
-            arrays, meta = self._state(fitted, last, optimizer.state)
+            arrays, meta = saved([*self._done, fitted], optimizer.state, last=last)
             self.ctx.checkpoint.save(number * settings.max_iter + iteration + 1, arrays, meta)
             if fitted.stopped:
                 return
@@ -105,12 +105,12 @@ class HomoTraining:
         loss = sum(self.rows.map(_loss, [model] * self.rows.partitions)) / self.rows.count
         mean = float(self.summand.sum(f"{tag}/loss", np.array([self._share * loss]))[0])
         fitted.losses.append(mean + optimizer.penalty_value(fitted.weights))
-        best = stale = False
+        best = enough = False
         if self._due(fitted.iterations):
             fitted.metrics.append((fitted.iterations, self.validate(number, fitted.weights)))
-            best, stale = judged(self.settings, fitted)
+            best, enough = judged(self.settings, fitted)
         if self.ctx.party.role == "guest":
-            federation.send(arbiter, f"{tag}/judged", {"best": best, "stale": stale})
+            federation.send(arbiter, f"{tag}/judged", {"best": best, "stale": enough})
         verdict = federation.receive(arbiter, f"{tag}/verdict", VERDICT)
         fitted.stopped, fitted.converged = verdict["stop"], verdict["converged"]
         if verdict["best"]:
@@ -123,27 +123,6 @@ class HomoTraining:
         every = self.settings.aggregate_iters
         since = range((iterations - 1) // every * every + 1, iterations + 1)
         return any(due(self.settings.validation_freqs, number) for number in since)
-
-    def _state(
-        self, fitted: Fitted, last: np.ndarray, optimizer: dict[str, np.ndarray]
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        arrays = {f"optimizer.{name}": array for name, array in optimizer.items()} | {"last": last}
-        for number, one in enumerate([*self._done, fitted]):
-            arrays[f"weights.{number}"] = one.weights
-            if one.best_weights is not None:
-                arrays[f"best.{number}"] = one.best_weights
-        return arrays, {"models": [one.meta() for one in [*self._done, fitted]]}
-
-    def _load(self) -> tuple[list[Fitted], Fitted, np.ndarray, dict[str, np.ndarray]]:
-        arrays, meta = self.ctx.checkpoint.load()
-        *done, current = [
-            Fitted.load(one, arrays[f"weights.{number}"], arrays.get(f"best.{number}"))
-            for number, one in enumerate(meta["models"])
-        ]
-        prefix = "optimizer."
-        state = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-        self.ctx.log(f"going on after iteration {current.iterations}")
-        return done, current, arrays["last"], state
 
 
 def arbitrate(ctx: Context, settings: HomoLRParam, models: int, length: int) -> list[Fitted]:
@@ -159,7 +138,7 @@ def arbitrate(ctx: Context, settings: HomoLRParam, models: int, length: int) -> 
         arrays, meta = ctx.checkpoint.load()
         *done, current = [Fitted.load(one, arrays["last"], None) for one in meta["models"]]
         last = arrays["last"]
-    optimizer = _optimizer(settings)
+    optimizer = Optimizer.of(settings, settings.init_param.fit_intercept)
     while len(done) < models:
         number = len(done)
         fitted = current or Fitted(np.zeros(length))
@@ -193,32 +172,6 @@ def arbitrate(ctx: Context, settings: HomoLRParam, models: int, length: int) -> 
 def averages(settings: HomoLRParam, iterations: int) -> bool:
     """Whether weights are averaged after so many iterations."""
     return iterations % settings.aggregate_iters == 0 or iterations == settings.max_iter
-
-
-def report(ctx: Context, settings: HomoLRParam, number: int, models: int, fitted: Fitted) -> None:
-    """One line of progress, and its numbers."""
-    name, suffix = (f"model {number + 1} of {models}, ", f".{number}") if models > 1 else ("", "")
-    text = f"{name}iteration {fitted.iterations} of {settings.max_iter}, loss {fitted.losses[-1]:.6g}"
-    ctx.record(f"loss{suffix}", fitted.losses[-1], step=fitted.iterations)
-    if fitted.metrics and fitted.metrics[-1][0] == fitted.iterations:
-        for metric, value in fitted.metrics[-1][1].items():
-            text += f", {metric} {value:.4f}"
-            ctx.record(f"{metric}{suffix}", value, step=fitted.iterations)
-    if fitted.stopped:
-        text += ", converged" if fitted.converged else ", stopped"
-    ctx.log(text)
-
-
-def _optimizer(settings: HomoLRParam) -> Optimizer:
-    return Optimizer(
-        settings.optimizer,
-        settings.learning_rate,
-        decay=settings.decay,
-        decay_sqrt=settings.decay_sqrt,
-        penalty=settings.penalty,
-        alpha=settings.alpha,
-        intercept=settings.init_param.fit_intercept,
-    )
 
 
 # -- what runs on the executors ------------------------------------------------------------------------------------

@@ -6,16 +6,21 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
-from airflow_provider_fate.errors import ConfigError, CryptoError, DataError, ProtocolError
+from airflow_provider_fate.errors import ConfigError, DataError, ProtocolError
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.components.base import Component, Outputs
+from airflow_provider_fate.runtime.components import public_key
+from airflow_provider_fate.runtime.components.alignment import MOST_ROWS, ROWS, check_same_rows, rows_value
+from airflow_provider_fate.runtime.components.base import Component, Outputs, arbiter_of, rows_to_predict, rows_to_train
 from airflow_provider_fate.runtime.components.cross_validation import cross_validate
+from airflow_provider_fate.runtime.components.labels import MOST_CLASSES, Classes
 from airflow_provider_fate.runtime.components.linear.batches import Batches
-from airflow_provider_fate.runtime.components.linear.exchange import Exchange, Extent, GuestExchange, HostExchange
+from airflow_provider_fate.runtime.components.linear.exchange import Exchange, GuestExchange, HostExchange
+from airflow_provider_fate.runtime.components.linear.extent import Extent
 from airflow_provider_fate.runtime.components.linear.links import Link
 from airflow_provider_fate.runtime.components.linear.predictions import (
     Linear,
@@ -26,8 +31,6 @@ from airflow_provider_fate.runtime.components.linear.predictions import (
     send_sums,
 )
 from airflow_provider_fate.runtime.components.linear.stored import (
-    MOST_CLASSES,
-    Classes,
     Targets,
     continued,
     history,
@@ -40,14 +43,11 @@ from airflow_provider_fate.runtime.components.linear.stored import (
 from airflow_provider_fate.runtime.components.linear.training import Training, arbitrate, own_seed, starting_weights
 from airflow_provider_fate.runtime.crypto.scheme import VectorScheme, generate, public_limits, scheme
 from airflow_provider_fate.runtime.data import Model, Rows, Schema
-from airflow_provider_fate.runtime.federation.checks import Bytes, DictOf, Integer, ListOf, Optional_
+from airflow_provider_fate.runtime.federation.checks import DictOf, Integer, Optional_
 
-MOST_PARTITIONS = 1_000_000
-MOST_ROWS = 1 << 40
 #: bits after the point where ``floating_point_precision`` is null: as many as there is room for
 MOST_PRECISION = 52
 
-ROWS = DictOf({"counts": ListOf(Integer(0, MOST_ROWS), max_length=MOST_PARTITIONS), "ids": Bytes(length=32)})
 HOST_DATA = DictOf({"features": Integer(0, 1 << 30), "train": ROWS, "validate": Optional_(ROWS)})
 PLAN = DictOf({"models": Integer(1, MOST_CLASSES), "batches": Integer(1, MOST_ROWS)})
 
@@ -91,12 +91,10 @@ class HeteroLinear(Component):
         :param models: ``model`` to go on from an earlier one
         """
         if self.parameters.cv_param.need_cv:
-            return cross_validate(self, data)
+            return cross_validate(self, data, models)
         if self.ctx.party.role == "arbiter":
             return self._arbitrate()
-        train, validate = data.get("train_data", data.get("data")), data.get("validate_data")
-        if train is None:
-            raise ConfigError(f"{self.ctx.name}.input.data", "train_data is missing")
+        train, validate = rows_to_train(self.ctx.name, data), data.get("validate_data")
         extent = Extent.of(self.ctx.name, train)
         checked = None if validate is None else Extent.of(self.ctx.name, validate)
         if self.ctx.party.role == "guest":
@@ -107,18 +105,17 @@ class HeteroLinear(Component):
         """Score rows at the guest; hosts send their weighted sums, the arbiter does nothing."""
         if self.ctx.party.role == "arbiter":
             return Outputs()
-        rows = next((data[name] for name in ("data", "test_data", "train_data", "validate_data") if name in data), None)
-        if rows is None:
-            raise ConfigError(f"{self.ctx.name}.input.data", "there is no data to predict")
+        rows = rows_to_predict(self.ctx.name, data)
         linear = loaded(self.module, self.ctx.name, model, rows.schema)
         extent = Extent.of(self.ctx.name, rows)
         federation = self.ctx.federation
         if self.ctx.party.role == "host":
-            federation.send(federation.guest, "predict/rows", _rows_value(rows, extent))
+            federation.send(federation.guest, "predict/rows", rows_value(rows, extent.ids))
             send_sums(self.ctx, "predict/sums", rows, linear)
             return Outputs()
+        own = rows_value(rows, extent.ids)
         for host in federation.hosts:
-            self._same_rows(host, federation.receive(host, "predict/rows", ROWS), rows, extent, "data")
+            check_same_rows(self.ctx.name, host, federation.receive(host, "predict/rows", ROWS), own, "data")
         return Outputs({"data": self._score("predict/sums", rows, linear, tuple(model.meta.get("classes", ())))})
 
     # --- arbiter ----------------------------------------------------------------------------------------------------
@@ -146,13 +143,14 @@ class HeteroLinear(Component):
         batches = self._batches(train)
         for host in federation.hosts:
             said = federation.receive(host, "data", HOST_DATA)
-            self._same_rows(host, said["train"], train, extent, "train_data")
+            check_same_rows(self.ctx.name, host, said["train"], rows_value(train, extent.ids), "train_data")
             if (said["validate"] is None) != (validate is None):
                 raise ConfigError(
                     f"{self.ctx.name}.input.data.validate_data", f"the guest or {host} has one and the other has none"
                 )
-            if validate is not None:
-                self._same_rows(host, said["validate"], validate, checked, "validate_data")
+            if validate is not None and checked is not None:
+                own = rows_value(validate, checked.ids)
+                check_same_rows(self.ctx.name, host, said["validate"], own, "validate_data")
             self._private_enough(host, said["features"], batches)
         labels = targets.labels
         plan = {"models": len(labels), "batches": batches.number}
@@ -178,13 +176,6 @@ class HeteroLinear(Component):
         outputs.summary = history(fitted)
         return outputs
 
-    def _same_rows(self, host: Party, said: dict[str, Any], rows: Rows, extent: Extent, name: str) -> None:
-        if said != _rows_value(rows, extent):
-            raise DataError(
-                f"{self.ctx.name}: {name} has {sum(said['counts'])} rows at {host} and {rows.count} at the guest, and "
-                "not the same ids in the same order; let it come from an Intersection"
-            )
-
     def _private_enough(self, host: Party, features: int, batches: Batches) -> None:
         """With as many equations as unknowns a host could compute each row's residual, and so its label."""
         if batches.smallest <= features:
@@ -202,8 +193,8 @@ class HeteroLinear(Component):
         federation = self.ctx.federation
         value = {
             "features": len(train.schema.features),
-            "train": _rows_value(train, extent),
-            "validate": None if validate is None or checked is None else _rows_value(validate, checked),
+            "train": rows_value(train, extent.ids),
+            "validate": None if validate is None or checked is None else rows_value(validate, checked.ids),
         }
         federation.send(federation.guest, "data", value)
         plan = federation.receive(federation.guest, "plan", PLAN)
@@ -264,19 +255,9 @@ class HeteroLinear(Component):
         )
 
     def _cipher(self) -> VectorScheme:
-        federation, encryption = self.ctx.federation, self.parameters.encrypt_param
-        if federation.arbiter is None:
-            raise ConfigError("role.arbiter", f"{self.ctx.name} needs an arbiter, which holds the key")
-        fewest, most = public_limits(encryption.method, encryption.key_length)
-        public = federation.receive(federation.arbiter, "public_key", Bytes(max_length=most))
-        try:
-            if len(public) < fewest:
-                raise CryptoError(f"expected a public key of {fewest} bytes, got {len(public)}")
-            return scheme(encryption.method, public)
-        except CryptoError as error:
-            raise ProtocolError(
-                str(federation.arbiter), f"the public key of {federation.arbiter} is refused: {error}"
-            ) from None
+        method, length = self.parameters.encrypt_param.method, self.parameters.encrypt_param.key_length
+        arbiter, limits = arbiter_of(self.ctx), public_limits(method, length)
+        return public_key.received(self.ctx.federation, arbiter, "public_key", limits, partial(scheme, method))
 
     def _starts(self, rows: Rows, models: int, intercept: bool, start: Model | None) -> list[np.ndarray]:
         features = len(rows.schema.features)
@@ -296,7 +277,3 @@ class HeteroLinear(Component):
         else:
             schema = Schema(rows.schema.id_name, ("label",), rows.schema.label_name, "prediction")
         return scored(rows, linear, self.other_sums(tag, rows, models), schema, self.response)
-
-
-def _rows_value(rows: Rows, extent: Extent) -> dict[str, Any]:
-    return {"counts": list(rows.counts), "ids": extent.ids}

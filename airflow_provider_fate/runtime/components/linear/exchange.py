@@ -14,7 +14,6 @@ takes it off what it decrypts, so that the guest sees the sum of all parts and n
 
 from __future__ import annotations
 
-import hashlib
 import math
 import secrets
 from collections.abc import Callable, Sequence
@@ -24,11 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_fate.errors import CryptoError, DataError, ProtocolError
-from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.components.base import Context
+from airflow_provider_fate.errors import CryptoError, ProtocolError
+from airflow_provider_fate.runtime.components.base import Context, arbiter_of
+from airflow_provider_fate.runtime.components.exact import as_float
 from airflow_provider_fate.runtime.components.linear import tasks
 from airflow_provider_fate.runtime.components.linear.batches import Batch
+from airflow_provider_fate.runtime.components.linear.extent import Extent
 from airflow_provider_fate.runtime.components.linear.links import Link
 from airflow_provider_fate.runtime.crypto.fixed_point import (
     DIVERGED,
@@ -220,7 +220,7 @@ class Exchange:
         :param ahead: to be prepared while the arbiter decrypts (see :meth:`_prepare`)
         """
         parts = self._finished(list(zip(*partials, strict=True)), blinds)
-        federation, arbiter = self.ctx.federation, _arbiter(self.ctx)
+        federation, arbiter = self.ctx.federation, arbiter_of(self.ctx)
         federation.send(arbiter, f"{tag}/products", {"columns": slots.columns, "stride": slots.stride, "parts": parts})
         if ahead is not None:
             self._prepare(ahead)
@@ -291,10 +291,10 @@ class GuestExchange(Exchange):
             self._send_residuals(tag, shared)
             found += [part for _, loss, own in done for part in (loss, own) if part is not None]
             if quick:
-                return sum(one.loss for one in shared), found
+                return as_float(sum(one.loss for one in shared)), found
         ready = [replace(one, residual=ours.vector) for one, ours in zip(products, shared, strict=True)]
         found += self._run(tasks.products, ready)
-        return sum(one.loss for one in shared), found
+        return as_float(sum(one.loss for one in shared)), found
 
     def _send_residuals(self, tag: str, shared: list[tasks.Shared]) -> None:
         federation = self.ctx.federation
@@ -312,7 +312,7 @@ class HostExchange(Exchange):
         shared = self._run(tasks.share, self._share_arguments(batch, portions, [None] * len(portions)))
         federation.send(federation.guest, f"{tag}/share", [self.cipher.write(one.vector) for one in shared])
         if self.with_loss:
-            self._send_loss(tag, batch, sum(one.loss for one in shared) + batch.size * penalty)
+            self._send_loss(tag, batch, as_float(sum(one.loss for one in shared)) + batch.size * penalty)
         # while the guest computes
         slots = self._slots(batch)
         blinds = self._blinds(slots)
@@ -343,7 +343,7 @@ class HostExchange(Exchange):
         random = secrets.randbelow(self.cipher.modulus)
         federation = self.ctx.federation
         federation.send(federation.guest, f"{tag}/loss", (number + random) % self.cipher.modulus)
-        federation.send(_arbiter(self.ctx), f"{tag}/loss", random)
+        federation.send(arbiter_of(self.ctx), f"{tag}/loss", random)
 
 
 def serve(ctx: Context, key: SecretKey, tag: str, loss_share: bool) -> None:
@@ -382,49 +382,6 @@ class _Request:
         self.cipher.check_parts(count)(value["parts"])
 
 
-@dataclass(frozen=True)
-class Extent:
-    """Of a party's columns over all rows.
-
-    :param largest: largest absolute value of each column
-    :param sums: sum of absolute values of each column
-    :param ids: digest of all ids in their order
-    :param labels: distinct labels, ascending; the first 1001 or more of them
-    :param largest_label: largest absolute value of a label, 0 without labels
-    """
-
-    largest: np.ndarray
-    sums: np.ndarray
-    ids: bytes
-    labels: np.ndarray
-    largest_label: float
-
-    @classmethod
-    def of(cls, name: str, rows: Rows) -> Extent:
-        """Measure rows. :raises DataError: a value is missing or infinite."""
-        found = rows.map(tasks.measure)
-        largest = np.max([part.largest for part in found], axis=0)
-        bad = np.flatnonzero(~np.isfinite(largest))
-        if len(bad):
-            raise DataError(
-                f"{name}: column {rows.schema.features[bad[0]]!r} has missing or infinite values; fill them first, "
-                "e.g. with DataTransform's missing_fill"
-            )
-        labels = np.unique(np.concatenate([part.labels for part in found]))
-        largest_label = float(np.max([part.largest_label for part in found]))
-        if rows.schema.label_name is not None and not math.isfinite(largest_label):
-            raise DataError(f"{name}: the label column {rows.schema.label_name!r} has missing or infinite values")
-        digest = hashlib.sha256(b"".join(part.ids for part in found)).digest()
-        return cls(largest, np.sum([part.sums for part in found], axis=0), digest, labels, largest_label)
-
-
 def _cells(argument: tasks.ProductsArgument) -> int:
     """Numbers that the partition with the most rows multiplies."""
     return argument.slots.columns * argument.slots.stride
-
-
-def _arbiter(ctx: Context) -> Party:
-    arbiter = ctx.federation.arbiter
-    if arbiter is None:
-        raise ProtocolError(str(ctx.party), f"{ctx.name} needs an arbiter, and the job's role has none")
-    return arbiter

@@ -23,6 +23,7 @@ import numpy as np
 
 from airflow_provider_fate.errors import ProtocolError
 from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.components.exact import as_float
 from airflow_provider_fate.runtime.components.linear import factors, tasks
 from airflow_provider_fate.runtime.components.linear.batches import Batch
 from airflow_provider_fate.runtime.components.linear.exchange import Exchange, Gradient
@@ -99,7 +100,7 @@ class GuestFactorExchange(FactorExchange):
         count, bits = len(weights), self._bits(batch, found)
         if self.with_loss:
             bits[count] = bits[count:].min()
-        known = np.sum([one.known for one in found], axis=0)
+        known = np.array([as_float(sum(parts)) for parts in zip(*(one.known for one in found), strict=True)])
         vectors = 3 if self.with_loss else 1
         products = self._products(
             tag, batch, parts, host, bits[: slots.columns], slots, blinds, guest=True, vectors=vectors

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from airflow_provider_fate.errors import CryptoError
+from airflow_provider_fate.runtime.components.exact import exact_sums
 from airflow_provider_fate.runtime.components.linear.tasks import Failed, Portion
-from airflow_provider_fate.runtime.crypto.fixed_point import to_integers
+from airflow_provider_fate.runtime.crypto.fixed_point import DIVERGED, to_integers
 from airflow_provider_fate.runtime.crypto.scheme import Slots
 from airflow_provider_fate.runtime.data import Block, Constant
 
@@ -67,13 +68,13 @@ class Factored:
         guest, the factor and the labels, at the host its columns as they are
     :param largest: of the same columns, the largest absolute value
     :param known: at the guest, the inner products of its columns with the labels, then that of its part of the
-        logarithm of the mean with them
+        logarithm of the mean with them (see :mod:`..exact`)
     """
 
     vectors: list[Any]
     sums: np.ndarray
     largest: np.ndarray
-    known: np.ndarray
+    known: list[int]
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,12 @@ def factor(key: Constant, block: Block, argument: FactorArgument) -> Factored | 
         integers = [to_integers(v, argument.bits, argument.bound, "a row's factor of the mean") for v in plain]
     except CryptoError as error:
         return Failed(str(error), peer=False)
+    if not np.isfinite(wx).all():  # of which exp made 0
+        return Failed(f"diverged: a row's logarithm of the mean is beyond all numbers; {DIVERGED}", peer=False)
     cipher = key.value.cipher
     beside = np.column_stack([mean, y]) if argument.guest else columns
     encoded = np.abs(np.hstack([columns * mean[:, None], beside]))
-    known = np.append(y @ columns, y @ wx) if argument.guest else np.empty(0)
+    known = exact_sums(np.column_stack([columns, wx]) * y[:, None]) if argument.guest else []
     return Factored(
         [cipher.combine([], v) for v in integers], encoded.sum(axis=0), encoded.max(axis=0, initial=0.0), known
     )

@@ -41,13 +41,13 @@ class Link(ABC):
 
     @staticmethod
     @abstractmethod
-    def guest_loss(wx: np.ndarray, y: np.ndarray) -> float:
-        """What the guest alone knows of the loss, summed over rows."""
+    def guest_loss(wx: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """What the guest alone knows of the loss; shape (rows,)."""
 
     @staticmethod
     @abstractmethod
-    def host_loss(wx: np.ndarray) -> float:
-        """What the host alone knows of the loss, summed over rows; not negative."""
+    def host_loss(wx: np.ndarray) -> np.ndarray:
+        """What the host alone knows of the loss, not negative; shape (rows,)."""
 
 
 class Logistic(Link):
@@ -74,12 +74,12 @@ class Logistic(Link):
         return wx - 2.0 * y
 
     @staticmethod
-    def guest_loss(wx: np.ndarray, y: np.ndarray) -> float:
-        return float(np.sum(np.log(2.0) - 0.5 * y * wx + 0.125 * wx**2))
+    def guest_loss(wx: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.log(2.0) - 0.5 * y * wx + 0.125 * wx**2
 
     @staticmethod
-    def host_loss(wx: np.ndarray) -> float:
-        return float(0.125 * np.sum(wx**2))
+    def host_loss(wx: np.ndarray) -> np.ndarray:
+        return 0.125 * wx**2
 
 
 class Squared(Link):
@@ -105,9 +105,9 @@ class Squared(Link):
         return wx - y
 
     @staticmethod
-    def guest_loss(wx: np.ndarray, y: np.ndarray) -> float:
-        return float(0.5 * np.sum((wx - y) ** 2))
+    def guest_loss(wx: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return 0.5 * (wx - y) ** 2
 
     @staticmethod
-    def host_loss(wx: np.ndarray) -> float:
-        return float(0.5 * np.sum(wx**2))
+    def host_loss(wx: np.ndarray) -> np.ndarray:
+        return 0.5 * wx**2

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from airflow_provider_fate.runtime.components.linear.fitted import Settings
+
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adagrad", "nesterov_momentum_sgd")
 
 RMSPROP_DECAY = 0.99
@@ -52,6 +54,19 @@ class Optimizer:
         self.intercept = intercept
         #: arrays as long as the weights, and the number of steps; what a checkpoint keeps
         self.state: dict[str, np.ndarray] = {}
+
+    @classmethod
+    def of(cls, settings: Settings, intercept: bool) -> Optimizer:
+        """The one that the parameters ask for."""
+        return cls(
+            settings.optimizer,
+            settings.learning_rate,
+            decay=settings.decay,
+            decay_sqrt=settings.decay_sqrt,
+            penalty=settings.penalty,
+            alpha=settings.alpha,
+            intercept=intercept,
+        )
 
     def rate(self, iteration: int) -> float:
         """The learning rate in ``iteration``, counted from 0."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from airflow_provider_fate.runtime.components.base import Context
+from airflow_provider_fate.runtime.components.exact import inner_products
 from airflow_provider_fate.runtime.data import Block, Rows, Schema
 from airflow_provider_fate.runtime.federation.checks import Array, Check
 
@@ -30,8 +31,8 @@ class Linear:
 
     def sums(self, x: np.ndarray) -> np.ndarray:
         """w x of each row and model; shape (rows, models)."""
-        chosen = x if self.columns is None else x[:, self.columns]
-        return chosen @ self.weights + self.intercepts
+        chosen = x if self.columns is None else np.ascontiguousarray(x[:, self.columns])
+        return np.stack([inner_products(chosen, one) for one in self.weights.T], axis=1) + self.intercepts
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from airflow_provider_fate.runtime.components.linear.component import HeteroLinear
-from airflow_provider_fate.runtime.components.linear.exchange import Extent
+from airflow_provider_fate.runtime.components.linear.extent import Extent
 from airflow_provider_fate.runtime.components.linear.stored import Targets
 from airflow_provider_fate.runtime.components.linear.validation import regression_metrics
 from airflow_provider_fate.runtime.data import Rows

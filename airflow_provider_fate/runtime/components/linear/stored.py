@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 
 from airflow_provider_fate.errors import DataError
+from airflow_provider_fate.runtime.components.base import check_model
+from airflow_provider_fate.runtime.components.labels import Classes, classes_of
+from airflow_provider_fate.runtime.components.linear.fitted import Fitted
 from airflow_provider_fate.runtime.components.linear.predictions import Linear
-from airflow_provider_fate.runtime.components.linear.training import Fitted
 from airflow_provider_fate.runtime.data import Model, Schema
 
 FORMAT = 1
-#: more labels than this are no classes
-MOST_CLASSES = 1000
-
-Classes = tuple[int | float, ...]
 
 
 @dataclass(frozen=True)
@@ -39,13 +37,7 @@ def class_targets(component: str, label_name: str | None, labels: np.ndarray) ->
     :param labels: distinct labels, ascending
     :raises DataError: fewer than two, or too many
     """
-    if not 2 <= len(labels) <= MOST_CLASSES:
-        shown = ", ".join(f"{label:g}" for label in labels[:5])
-        raise DataError(
-            f"{component}: the label column {label_name!r} has {len(labels)} distinct values ({shown}); expected from "
-            f"2 to {MOST_CLASSES} classes"
-        )
-    classes = tuple(int(label) if label == int(label) else float(label) for label in labels)
+    classes = classes_of(component, label_name, labels.tolist())
     return Targets(list(classes[1:] if len(classes) == 2 else classes), classes)
 
 
@@ -83,12 +75,7 @@ def stored(module: str, schema: Schema, fitted: list[Fitted], intercept: bool, c
 
 def loaded(module: str, component: str, model: Model, schema: Schema) -> Linear:
     """The weights of a stored model, for rows of ``schema``. :raises DataError: they do not fit together."""
-    meta = model.meta
-    if meta.get("module") != module or meta.get("format") != FORMAT:
-        raise DataError(
-            f"{component}: expected a model of {module} in format {FORMAT}, "
-            f"found {meta.get('module')!r} in format {meta.get('format')!r}"
-        )
+    meta = check_model(component, module, model, FORMAT)
     missing = [feature for feature in meta["features"] if feature not in schema.features]
     if missing:
         raise DataError(

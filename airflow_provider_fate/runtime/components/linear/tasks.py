@@ -7,7 +7,6 @@ on it.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -15,10 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from airflow_provider_fate.errors import CryptoError
+from airflow_provider_fate.runtime.components.alignment import digest_of
+from airflow_provider_fate.runtime.components.exact import exact_sums, inner_products
 from airflow_provider_fate.runtime.components.linear.links import Link
 from airflow_provider_fate.runtime.crypto.fixed_point import to_integers
 from airflow_provider_fate.runtime.crypto.scheme import Slots, VectorScheme, scheme
@@ -88,8 +87,8 @@ class Portion:
 
     def wx(self, block: Block) -> np.ndarray:
         if not self.intercept:
-            return self.x(block) @ self.weights
-        return self.x(block) @ self.weights[:-1] + self.weights[-1]
+            return inner_products(self.x(block), self.weights)
+        return inner_products(self.x(block), self.weights[:-1]) + self.weights[-1]
 
 
 @dataclass(frozen=True)
@@ -132,11 +131,11 @@ class Shared:
     """What :func:`share` gives.
 
     :param vector: the encrypted share (at the guest: the residuals)
-    :param loss: this party's own part of the loss, summed over rows
+    :param loss: this party's own part of the loss, summed over rows (see :mod:`..exact`)
     """
 
     vector: Any
-    loss: float
+    loss: int
 
 
 @dataclass(frozen=True)
@@ -168,14 +167,10 @@ def run(rows: Rows, function: Callable[[Block, Any], Any], arguments: Sequence[A
 def measure(block: Block, _: Any) -> Measured:
     """Extent of the columns, digest of the ids, labels."""
     size = np.abs(block.x)
-    lengths = np.asarray(pc.binary_length(block.ids)).astype("<i4")
-    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(block)], pa.int32()), block.ids), "")
-    digest = hashlib.sha256(lengths.tobytes())
-    digest.update(joined[0].as_buffer())
     return Measured(
         size.max(axis=0, initial=0.0),
         size.sum(axis=0),
-        digest.digest(),
+        digest_of(block),
         np.empty(0) if block.y is None else np.unique(block.y)[:1001],
         0.0 if block.y is None else float(np.abs(block.y).max(initial=0.0)),
     )
@@ -187,15 +182,15 @@ def share(key: Constant, block: Block, argument: ShareArgument) -> Shared | Fail
     link, wx = portion.link, portion.wx(block)
     try:
         if argument.others is None:
-            values, loss = link.host_share(wx), link.host_loss(wx)
+            values, losses = link.host_share(wx), link.host_loss(wx)
         else:
             y = portion.y(block)
-            values, loss = link.guest_share(wx, y), link.guest_loss(wx, y)
+            values, losses = link.guest_share(wx, y), link.guest_loss(wx, y)
         integers = to_integers(values, argument.bits, argument.bound, "a row's part of the residual")
     except CryptoError as error:
         return Failed(str(error), peer=False)
     try:
-        return Shared(key.value.cipher.combine(argument.others or [], integers), loss)
+        return Shared(key.value.cipher.combine(argument.others or [], integers), exact_sums(losses[:, None])[0])
     except CryptoError as error:
         return Failed(str(error), peer=True)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,62 +12,20 @@ from airflow_provider_fate.runtime.components.base import Context
 from airflow_provider_fate.runtime.components.linear.batches import Batches
 from airflow_provider_fate.runtime.components.linear.convergence import Convergence
 from airflow_provider_fate.runtime.components.linear.exchange import Exchange, serve
+from airflow_provider_fate.runtime.components.linear.fitted import (
+    VERDICT,
+    Fitted,
+    Settings,
+    report,
+    restored,
+    saved,
+)
 from airflow_provider_fate.runtime.components.linear.optimizer import Optimizer
-from airflow_provider_fate.runtime.components.linear.validation import gain
+from airflow_provider_fate.runtime.components.linear.validation import best_of, stale
 from airflow_provider_fate.runtime.crypto.scheme import SecretKey
-from airflow_provider_fate.runtime.federation.checks import DictOf, Number, boolean
+from airflow_provider_fate.runtime.federation.checks import DictOf, Number
 
-#: what the guest says at the end of an iteration
-VERDICT = DictOf({"stop": boolean, "converged": boolean, "best": boolean})
 NORMS = DictOf({"moved": Number(0.0), "weights": Number(0.0)})
-
-
-class Settings(Protocol):
-    """The parameters that all linear models have, by FATE's names."""
-
-    penalty: str | None
-    tol: float
-    alpha: float
-    optimizer: str
-    learning_rate: float
-    decay: float
-    decay_sqrt: bool
-    max_iter: int
-    early_stop: str
-    early_stopping_rounds: int | None
-    validation_freqs: int | list[int] | None
-    use_first_metric_only: bool
-    init_param: Any
-
-
-@dataclass
-class Fitted:
-    """One party's part of one model, while and after it is trained.
-
-    :param weights: one a feature, then the intercept where there is one
-    :param losses: of each iteration, at the guest of one host
-    :param metrics: of each validation, at the guest: iteration (from 1) and values by name
-    :param best_iteration: (from 1) of the validation with the best first metric
-    """
-
-    weights: np.ndarray
-    iterations: int = 0
-    converged: bool = False
-    stopped: bool = False
-    losses: list[float] = field(default_factory=list)
-    metrics: list[tuple[int, dict[str, float]]] = field(default_factory=list)
-    best_iteration: int | None = None
-    best_weights: np.ndarray | None = None
-
-    def meta(self) -> dict[str, Any]:
-        """All but the arrays; JSON-able."""
-        names = ("iterations", "converged", "stopped", "losses", "metrics", "best_iteration")
-        return {name: getattr(self, name) for name in names}
-
-    @classmethod
-    def load(cls, meta: dict[str, Any], weights: np.ndarray, best_weights: np.ndarray | None) -> Fitted:
-        metrics = [(iteration, values) for iteration, values in meta["metrics"]]
-        return cls(**{**meta, "metrics": metrics}, weights=weights, best_weights=best_weights)
 
 
 def starting_weights(settings: Settings, features: int, intercept: bool, seed: Sequence[int]) -> np.ndarray:
@@ -104,15 +60,8 @@ def due(frequency: int | list[int] | None, iteration: int) -> bool:
 
 def judged(settings: Settings, fitted: Fitted) -> tuple[bool, bool]:
     """Whether the last validation is the best by its first metric, and whether any metric is stale."""
-    rounds = settings.early_stopping_rounds
-    names = list(fitted.metrics[-1][1])
-    stale = False
-    for name in names[:1] if settings.use_first_metric_only else names:
-        values = [gain(name, values[name]) for _, values in fitted.metrics]
-        without = len(values) - 1 - int(np.argmax(values))
-        stale = stale or (rounds is not None and without >= rounds)
-    first = [gain(names[0], values[names[0]]) for _, values in fitted.metrics]
-    return int(np.argmax(first)) == len(first) - 1, stale
+    enough = stale(fitted.metrics, settings.early_stopping_rounds, settings.use_first_metric_only)
+    return best_of(fitted.metrics) == fitted.metrics[-1][0], enough
 
 
 class Training:
@@ -149,7 +98,7 @@ class Training:
         current: Fitted | None = None
         state: dict[str, np.ndarray] = {}
         if self.ctx.checkpoint.step is not None:
-            self._done, current, state = self._load()
+            (*self._done, current), state, _ = restored(self.ctx)
         while len(self._done) < len(self.starts):
             number = len(self._done)
             fitted = current or Fitted(self.starts[number])
@@ -163,15 +112,7 @@ class Training:
 
     def _train(self, number: int, fitted: Fitted, state: dict[str, np.ndarray]) -> None:
         settings = self.settings
-        optimizer = Optimizer(
-            settings.optimizer,
-            settings.learning_rate,
-            decay=settings.decay,
-            decay_sqrt=settings.decay_sqrt,
-            penalty=settings.penalty,
-            alpha=settings.alpha,
-            intercept=self.exchange.intercept,
-        )
+        optimizer = Optimizer.of(settings, self.exchange.intercept)
         optimizer.state = state
         rule = Convergence(settings.early_stop, settings.tol, len(self.ctx.federation.hosts))
         rule.iterations = fitted.iterations
@@ -198,8 +139,8 @@ class Training:
                 self._decide(tag, number, fitted, rule, moved)
             else:
                 self._obey(tag, number, fitted, rule, moved)
-            self._report(number, fitted, moved)
-            arrays, meta = self._state(fitted, optimizer.state)
+            report(self.ctx, settings, number, len(self.starts), fitted, moved)
+            arrays, meta = saved([*self._done, fitted], optimizer.state)
             self.ctx.checkpoint.save(number * settings.max_iter + iteration + 1, arrays, meta)
             if fitted.stopped:
                 return
@@ -214,13 +155,13 @@ class Training:
                 squares = [squares[0] + norms["moved"], squares[1] + norms["weights"]]
         loss = fitted.losses[-1] if fitted.losses else None
         fitted.converged = rule.reached(loss, *squares)
-        best = stale = False
+        best = enough = False
         if due(self.settings.validation_freqs, fitted.iterations):
             fitted.metrics.append((fitted.iterations, self.validate(tag, number, fitted.weights)))
-            best, stale = judged(self.settings, fitted)
+            best, enough = judged(self.settings, fitted)
         if best:
             fitted.best_iteration, fitted.best_weights = fitted.iterations, fitted.weights
-        fitted.stopped = fitted.converged or stale or fitted.iterations == self.settings.max_iter
+        fitted.stopped = fitted.converged or enough or fitted.iterations == self.settings.max_iter
         verdict = {"stop": fitted.stopped, "converged": fitted.converged, "best": best}
         federation.send([*federation.hosts, federation.arbiter], f"{tag}/verdict", verdict)
 
@@ -236,46 +177,6 @@ class Training:
         fitted.stopped, fitted.converged = verdict["stop"], verdict["converged"]
         if verdict["best"]:
             fitted.best_iteration, fitted.best_weights = fitted.iterations, fitted.weights
-
-    def _report(self, number: int, fitted: Fitted, moved: np.ndarray) -> None:
-        several = len(self.starts) > 1
-        name = f"model {number + 1} of {len(self.starts)}, " if several else ""
-        text = f"{name}iteration {fitted.iterations} of {self.settings.max_iter}"
-        suffix = f".{number}" if several else ""
-        if fitted.losses:
-            text += f", loss {fitted.losses[-1]:.6g}"
-            self.ctx.record(f"loss{suffix}", fitted.losses[-1], step=fitted.iterations)
-        else:
-            change = float(np.linalg.norm(moved))
-            text += f", own weights moved by {change:.3g}"
-            self.ctx.record(f"weight_change{suffix}", change, step=fitted.iterations)
-        if fitted.metrics and fitted.metrics[-1][0] == fitted.iterations:
-            for metric, value in fitted.metrics[-1][1].items():
-                text += f", {metric} {value:.4f}"
-                self.ctx.record(f"{metric}{suffix}", value, step=fitted.iterations)
-        if fitted.stopped:
-            text += ", converged" if fitted.converged else ", stopped"
-        self.ctx.log(text)
-
-    def _state(self, fitted: Fitted, optimizer: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """What :meth:`_load` goes on from."""
-        arrays = {f"optimizer.{name}": array for name, array in optimizer.items()}
-        for number, one in enumerate([*self._done, fitted]):
-            arrays[f"weights.{number}"] = one.weights
-            if one.best_weights is not None:
-                arrays[f"best.{number}"] = one.best_weights
-        return arrays, {"models": [one.meta() for one in [*self._done, fitted]]}
-
-    def _load(self) -> tuple[list[Fitted], Fitted, dict[str, np.ndarray]]:
-        arrays, meta = self.ctx.checkpoint.load()
-        *done, current = [
-            Fitted.load(one, arrays[f"weights.{number}"], arrays.get(f"best.{number}"))
-            for number, one in enumerate(meta["models"])
-        ]
-        prefix = "optimizer."
-        state = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-        self.ctx.log(f"going on after iteration {current.iterations}")
-        return done, current, state
 
 
 def arbitrate(

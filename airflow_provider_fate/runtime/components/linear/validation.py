@@ -59,6 +59,29 @@ def regression_metrics(component: str, names: Sequence[str], y: np.ndarray, pred
     return found
 
 
+def best_of(history: Sequence[tuple[int, dict[str, float]]]) -> int:
+    """The round whose first metric is the best, the first one of several.
+
+    :param history: rounds and their metrics
+    """
+    name = next(iter(history[0][1]))
+    values = [gain(name, values[name]) for _, values in history]
+    return history[int(np.argmax(values))][0]
+
+
+def stale(history: Sequence[tuple[int, dict[str, float]]], rounds: int | None, first_only: bool) -> bool:
+    """Whether a metric (the first one, if only that counts) has had no better value in the last validations.
+
+    :param rounds: how many validations; ``None`` for any number
+    """
+    names = list(history[0][1])
+    for name in names[:1] if first_only else names:
+        values = [gain(name, values[name]) for _, values in history]
+        if rounds is not None and len(values) - 1 - int(np.argmax(values)) >= rounds:
+            return True
+    return False
+
+
 def gain(name: str, value: float) -> float:
     """A metric's value such that higher is better."""
     return value if name in HIGHER_IS_BETTER else -value

@@ -120,7 +120,12 @@ class Numbers:
     # -- trees ---------------------------------------------------------------------------------------------------
 
     def importance(self, columns: Sequence[str], method: str) -> list[float]:
-        """How often the trees split by each of the party's own columns."""
-        entries, me = self._meta(BOOSTING[method], method)["feature_importance"], str(self.ctx.party)
-        own = {one["feature"]: one["split"] for one in entries if one.get("party", me) == me}
+        """How often the trees split by each of the party's own columns or, at the guest, the gain of these splits where
+        the trees were asked for it."""
+        meta, me = self._meta(BOOSTING[method], method), str(self.ctx.party)
+        kind = meta.get("feature_importance_type", "split")
+        if kind == "gain" and self.ctx.party.role == "host":
+            self.ctx.log(f"{method}: gains are known to the guest only, so columns go by how often they split")
+            kind = "split"
+        own = {one["feature"]: one[kind] for one in meta["feature_importance"] if one.get("party", me) == me}
         return [float(own.get(column, 0)) for column in columns]
