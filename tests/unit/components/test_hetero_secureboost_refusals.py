@@ -22,7 +22,7 @@ from airflow_provider_fate.runtime.components.boosting.histograms import Adding,
 from airflow_provider_fate.runtime.components.boosting.tree import Tree
 from airflow_provider_fate.runtime.crypto.additive import additive, generate
 from airflow_provider_fate.runtime.data import Model, Rows
-from tests.unit.components.boost_parties import GUEST, HOST, HOST2, Run, parameters, rows
+from tests.unit.components.boost_parties import GUEST, HOST, HOST2, Run, hetero, parameters, rows
 
 FEW: dict[str, Any] = {"bin_num": 6, "num_trees": 1, "tree_param": {"max_depth": 2}}
 
@@ -249,6 +249,12 @@ def added(array: np.ndarray, number: int = 1) -> np.ndarray:
     return array + number
 
 
+def all_left(value: dict[str, Any]) -> dict[str, Any]:
+    """All rows go left, and both children are open."""
+    both = np.concatenate([value["left"], value["left"] + 1])
+    return {**value, "bits": b"\xff" * len(value["bits"]), "open": both}
+
+
 @pytest.mark.parametrize(
     ("sender", "ends", "change", "match"),
     [
@@ -263,7 +269,9 @@ def added(array: np.ndarray, number: int = 1) -> np.ndarray:
         (GUEST, "/0/next", with_("bits", lambda bits: bits + b"\0"), "another number of rows"),
         (GUEST, "/0/next", with_("left", lambda left: left - 1), "no tree"),
         (GUEST, "/0/next", with_("open", lambda nodes: nodes + 5), "no tree"),
+        (GUEST, "/0/next", all_left, "without rows"),
         (GUEST, "/verdict", lambda _: {"stop": 1, "rounds": 1}, "expected true or false"),
+        (GUEST, "/verdict", with_("stop", lambda _: False), "goes on after 1 rounds of num_trees"),
         (HOST, "/offer", with_("splits", added), "not as many as it said"),
         (HOST, "/offer", with_("left", lambda left: left * 0), "cannot be used"),
         (HOST, "/offer", with_("left", lambda left: np.maximum(left - 7, 1)), "cannot be used"),
@@ -349,6 +357,28 @@ def test_messages_carry_no_thresholds_columns_labels_or_scores() -> None:
     assert len({first, second, third}) == 3
     nodes = [node for tree in run.meta()["trees"] for node in tree["nodes"] if node.get("party") == "host-10000"]
     assert nodes and not any({"feature", "threshold", "missing"} & set(node) for node in nodes)
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_hosts_are_told_of_no_node_with_leaves_only(partitions: int) -> None:
+    given = hetero("breast_hetero", partitions)
+    told: list[dict[str, Any]] = []
+
+    def wrap(party: Party, federation: Any) -> Any:
+        def seen(value: dict[str, Any]) -> dict[str, Any]:
+            told.append(value)
+            return value
+
+        return Spoiled(federation, "/next", seen) if party == GUEST else federation
+
+    settings = parameters(bin_num=8, num_trees=2, tree_param={"max_depth": 4, "min_leaf_node": 20})
+    run = Run(settings, given, wrap=wrap).fit()
+    for value in told:
+        after, left = set(value["open"].tolist()), value["left"].tolist()
+        assert len(left) == len(value["nodes"]) and all(after & {child, child + 1} for child in left)
+    split = sum("left" in node for tree in run.meta()["trees"] for node in tree["nodes"])
+    below_last = sum(len(value["nodes"]) for value in told)
+    assert 0 < below_last < split
 
 
 def test_what_runs_on_executors_travels() -> None:

@@ -9,7 +9,7 @@ One tree, all nodes of a level at once:
    new for every node, packed, under fresh randomness, and the number of rows of each left side;
 3. guest -> host: which of its splits have the best gain of all parties', where they have (several if they are equal);
 4. host -> guest: which one it takes (the first by its own order of columns and bins), and which rows go left;
-5. guest -> hosts: which rows of every node that was split go left, and which nodes are open next.
+5. guest -> hosts: which nodes are open next, and of every node that has one of them as a child, which rows go left.
 
 A host adds ciphertexts for the smaller child only; those of its sibling are the parent's minus these.
 """

@@ -310,14 +310,17 @@ class _Growing:
             opened += [] if last else [child for child in both if self.rule.can_split(child.sums)]
         self.node[rows] = children[before] + ~left[rows]
         later = [host for host in self.hosts if any(host in level for level in self.levels[level + 1 :])]
+        # of a node whose children are both leaves a host needs to know nothing
+        after = {node.number for node in opened}
+        told = [number for number in chosen if after & {self.nodes[number].left, self.nodes[number].right}]
         self.ctx.federation.send(
             later,
             f"{self.tag}/{level}/next",
             {
-                "nodes": np.array(list(chosen), np.int64),
-                "left": np.array([self.nodes[number].left for number in chosen], np.int64),
+                "nodes": np.array(told, np.int64),
+                "left": np.array([self.nodes[number].left for number in told], np.int64),
                 "open": np.array([node.number for node in opened], np.int64),
-                "bits": growth.bits_of(left[rows]) if opened else b"",
+                "bits": growth.bits_of(left[rows][np.isin(before, told)]),
             },
         )
         return opened

@@ -268,6 +268,9 @@ class _Growing:
         if len(value["bits"]) != -(-len(rows) // 8):
             raise ProtocolError(str(self.guest), f"{self.guest} sent sides for another number of rows")
         self.node[rows] = goes[self.node[rows]] + ~growth.of_bits(value["bits"], len(rows))
+        sampled = [part[places] for part, places in zip(self.binned.parts(self.node), self.sampled, strict=True)]
+        if not np.isin(after, np.concatenate(sampled)).all():
+            raise ProtocolError(str(self.guest), f"{self.guest} opened a node without rows")
         self.family = {}
         for number, child in zip(numbers.tolist(), left.tolist(), strict=True):
             self.family |= {child: (number, child + 1), child + 1: (number, child)}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from airflow_provider_fate.errors import ProtocolError
 from airflow_provider_fate.job.parameters.secureboost import HeteroSecureBoostParam
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.components.base import Context
@@ -256,6 +257,10 @@ class HostTraining(Training):
                 self.validate(f"{round_}/validation", boosted.rounds)
             verdict = federation.receive(federation.guest, f"{round_}/verdict", VERDICT)
             boosted.stopped, boosted.kept = verdict["stop"], min(verdict["rounds"], len(boosted.rounds))
+            if not boosted.stopped and round_ + 1 >= self.last:
+                rounds = self.settings.num_trees
+                guest = federation.guest
+                raise ProtocolError(str(guest), f"{guest} goes on after {rounds} rounds of num_trees")
             own = sum(len(tree.splits) for tree in trees)
             self.ctx.log(f"round {round_ + 1} of {self.last}, {own} splits by own columns")
             self.ctx.checkpoint.save(round_ + 1, {}, boosted.json())
