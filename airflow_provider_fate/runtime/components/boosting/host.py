@@ -17,7 +17,6 @@ from airflow_provider_fate.runtime.components.boosting.fixed import Packing
 from airflow_provider_fate.runtime.components.boosting.histograms import (
     Adding,
     Carried,
-    Failed,
     added,
     attach,
     encrypted_sums,
@@ -153,7 +152,7 @@ class _Growing:
     def _add(self, rows: Rows, arguments: Sequence[Adding]) -> list[list[Any]]:
         found = rows.map(encrypted_sums, arguments)
         for part in found:
-            if isinstance(part, Failed):
+            if isinstance(part, growth.Failed):
                 raise ProtocolError(str(self.guest), f"ciphertexts of {self.guest} cannot be used: {part.problem}")
         return added(self.scheme, found)
 
