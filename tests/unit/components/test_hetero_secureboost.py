@@ -237,9 +237,10 @@ def test_missing_values_take_the_better_side(zero: bool) -> None:
 
 def test_gradient_based_one_side_sampling() -> None:
     settings = parameters(**FEW, run_goss=True, top_rate=0.3, other_rate=0.2)
-    run = Run(settings, hetero("breast_hetero", partitions=3)).fit()
+    data = hetero("breast_hetero", partitions=3)
+    run = Run(settings, data).fit()
     y, x, parties = joined("breast_hetero")
-    seed = private_seed(100, y)
+    seed = private_seed(100, y, data[GUEST]["train_data"])
     trees, scores = in_the_clear(
         x, y, plain_boosting.Settings(bins=8), 2, sample=lambda g, round_: one_side(g, 0.3, 0.2, seed, round_)
     )

@@ -22,6 +22,7 @@ from airflow_provider_fate.runtime.components.boosting import growth
 from airflow_provider_fate.runtime.components.boosting.fixed import Derivatives, Packing
 from airflow_provider_fate.runtime.components.boosting.guest import _unpack
 from airflow_provider_fate.runtime.components.boosting.histograms import Adding, Carried, attach, encrypted_sums
+from airflow_provider_fate.runtime.components.boosting.sampling import private_seed
 from airflow_provider_fate.runtime.components.boosting.tree import Tree
 from airflow_provider_fate.runtime.crypto.additive import additive, generate
 from airflow_provider_fate.runtime.data import Model, Rows
@@ -366,6 +367,18 @@ def test_messages_carry_no_thresholds_columns_labels_or_scores() -> None:
     assert len({first, second, third}) == 3
     nodes = [node for tree in run.meta()["trees"] for node in tree["nodes"] if node.get("party") == "host-10000"]
     assert nodes and not any({"feature", "threshold", "missing"} & set(node) for node in nodes)
+
+
+def test_the_seed_of_sampling_follows_from_all_that_the_guest_alone_has() -> None:
+    """A host that knows all labels but a few could otherwise try these until the rows in a tree fit."""
+    random = np.random.default_rng(2)
+    x, y = random.normal(size=(50, 3)), (random.random(50) < 0.5).astype(float)
+    seed = private_seed(7, y, rows(x, y))
+    assert private_seed(7, y, rows(x, y, 3)) == seed == private_seed(7, y.copy(), rows(x.copy(), y))
+    other = x.copy()
+    other[49, 2] += 1e-9
+    for given in ((8, y, rows(x, y)), (7, 1 - y, rows(x, y)), (7, y, rows(other, y))):
+        assert private_seed(*given) != seed
 
 
 @pytest.mark.parametrize("partitions", [1, 3])

@@ -20,6 +20,7 @@ from airflow_provider_fate.runtime.components.boosting.sampling import columns_o
 from airflow_provider_fate.runtime.components.boosting.tree import HostTree, Tree
 from airflow_provider_fate.runtime.components.boosting.validation import best_round, stale
 from airflow_provider_fate.runtime.components.linear.training import due
+from airflow_provider_fate.runtime.data import Rows
 from airflow_provider_fate.runtime.federation.checks import DictOf, Integer, boolean
 
 #: what the guest says after a round: whether it was the last, and how many rounds the model has
@@ -128,6 +129,7 @@ class GuestTraining(Training):
     :param y: labels, those of classes as 0, 1, ..., shape (rows,)
     :param scores: of all rows before the first round, shape (rows, columns)
     :param validate: metrics after so many rounds, given the scores of the training rows
+    :param rows: the training rows
     """
 
     def __init__(
@@ -141,13 +143,14 @@ class GuestTraining(Training):
         y: np.ndarray,
         scores: np.ndarray,
         validate: Callable[[str, Sequence[list[Tree]], np.ndarray], dict[str, float]],
+        rows: Rows,
     ) -> None:
         super().__init__(ctx, settings, width, objective.columns, boosted)
         self.objective = objective
         self.y = y
         self.scores = scores
         self.validate = validate
-        self.goss_seed = private_seed(self.seed, y)
+        self.goss_seed = private_seed(self.seed, y, rows) if settings.run_goss else []
         self._grower = grower
 
     def run(self) -> np.ndarray:
