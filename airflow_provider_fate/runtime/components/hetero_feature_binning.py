@@ -62,6 +62,8 @@ class HeteroFeatureBinning(Component):
 
     module = "HeteroFeatureBinning"
     parameters: HeteroFeatureBinningParam
+    #: a host that comes back may ask for other bins
+    most_runs = 6
 
     def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
         """Rows with what their bins have in place of values, as the output ``data``, and the bins as the model.
