@@ -40,7 +40,14 @@ from airflow_provider_fate.runtime.components.base import Component, Outputs
 from airflow_provider_fate.runtime.components.binning import woe
 from airflow_provider_fate.runtime.components.binning.federated import MOST_CLASSES, GuestCounting, count_at_host
 from airflow_provider_fate.runtime.components.binning.optimal import Optimal
-from airflow_provider_fate.runtime.components.binning.own import Binned, Own, bounded, joined, optimal_of
+from airflow_provider_fate.runtime.components.binning.own import (
+    LEAST_ROWS,
+    Binned,
+    Own,
+    bounded,
+    joined,
+    optimal_of,
+)
 from airflow_provider_fate.runtime.components.binning.points import Extent, Replace, class_counts
 from airflow_provider_fate.runtime.components.columns import found as found_columns
 from airflow_provider_fate.runtime.components.columns import shown
@@ -51,9 +58,6 @@ FORMAT = 1
 SHOWN = 200
 #: columns that one task finds optimal bins of; fewer are done in the driver
 FEW_COLUMNS = 16
-#: rows of a host's bin at least, before the guest puts bins together by their labels: a host could otherwise tell the
-#: labels of the rows where two bins meet
-LEAST_ROWS = 5
 
 
 class HeteroFeatureBinning(Component):
@@ -255,6 +259,7 @@ class HeteroFeatureBinning(Component):
             "features": list(features),
             "method": "given" if p.given_points else p.method,
             "classes": classes,
+            "adjustment_factor": p.adjustment_factor,
             "transform": {"type": kind, "columns": own.replaced(rows.schema, columns)},
             "columns": described,
         }

@@ -171,6 +171,11 @@ def bounded(asked: dict[str, Any], own: HeteroFeatureBinningParam) -> dict[str, 
     }
 
 
+#: rows of a host's bin at least, where what a host is told follows from the labels in it: a host could otherwise tell
+#: those of single rows
+LEAST_ROWS = 5
+
+
 def coarse(rows: np.ndarray, least: int) -> list[int]:
     """The last ones of neighbours that have to stay together for each group to have at least so many rows.
 
@@ -192,6 +197,20 @@ def optimal_of(how: dict[str, Any], rows: int, adjustment: float) -> Optimal:
     """What :attr:`Own.optimal` says, for a number of rows."""
     least, most = math.ceil(how["least"] * rows), math.floor(how["most"] * rows)
     return Optimal(how["metric"], how["bins"], least, most, how["mixture"], adjustment)
+
+
+def large(counts: np.ndarray, category: bool) -> np.ndarray | None:
+    """Counts of bins in which those of fewer than :data:`LEAST_ROWS` rows are put together, with their neighbours or,
+    of categories, with the smallest others; ``None`` where there are none. Bins without rows stay.
+
+    :param counts: of each bin, shape (bins, classes)
+    """
+    rows = counts.sum(axis=1)
+    if not ((rows > 0) & (rows < LEAST_ROWS)).any():
+        return None
+    order = np.argsort(rows, kind="stable") if category else np.arange(len(rows))
+    order = order[rows[order] > 0]
+    return np.vstack([_together(counts[order], coarse(rows[order], LEAST_ROWS)), counts[rows == 0]])
 
 
 def joined(counts: np.ndarray, bounds: int, how: Optimal, least: int = 1) -> tuple[list[int], np.ndarray]:
