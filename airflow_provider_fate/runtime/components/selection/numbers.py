@@ -87,8 +87,8 @@ class Numbers:
         if changed:
             more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
             self.ctx.log(
-                f"information values of columns {', '.join(changed[:SHOWN])}{more} of {host}, by their places, are taken "
-                f"without bins of fewer than {LEAST_ROWS} rows, which are put together"
+                f"information values of columns {', '.join(changed[:SHOWN])}{more} of {host}, by their places, are "
+                f"taken without bins of fewer than {LEAST_ROWS} rows, which are put together"
             )
         return found
 
