@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class FateError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -52,14 +54,25 @@ class PeerError(FateError):
     def __init__(self, party: str, problem: str) -> None:
         self.party = party
         super().__init__(problem)
+        self.for_peers = self._for_peers()
+
+    def _for_peers(self) -> str:
+        return str(self)
 
 
 class PeerTimeout(PeerError):
     """A peer gave no sign of life for the configured wait."""
 
+    def _for_peers(self) -> str:
+        return f"{self.party} gave it no sign of life"
+
 
 class PeerFailed(PeerError):
     """A peer said that it failed or was stopped, and why."""
+
+    def _for_peers(self) -> str:
+        # what a peer passed on is passed on as if it had come from the first one
+        return re.sub(r"^(\S+ ended: )+(?=\S+ ended: )", "", str(self))
 
 
 class PeerRestarted(PeerError):
@@ -73,6 +86,9 @@ class PeerFinished(PeerError):
 class ProtocolError(PeerError):
     """What arrived from a peer is not what the protocol allows."""
 
+    def _for_peers(self) -> str:
+        return f"what {self.party} sent it is not what the protocol allows; its log says more"
+
 
 class CryptoError(FateError):
     """A value cannot be encrypted, decrypted or encoded soundly."""
@@ -83,7 +99,7 @@ class CryptoError(FateError):
 def reason_for_peers(error: BaseException) -> str:
     """One sentence about an error that says nothing of this party's tables, columns, servers or rows."""
     if isinstance(error, PeerError):
-        return str(error)  # of the peers and the protocol only
+        return error.for_peers
     if isinstance(error, FateError):
         return f"{error.for_peers}; its log says more"
     if isinstance(error, KeyboardInterrupt):

@@ -30,7 +30,7 @@ from airflow_provider_fate.hooks.connections import ConnectionConfigError, Extra
 from airflow_provider_fate.hooks.forms import field_behaviour, form_widgets
 from airflow_provider_fate.hooks.network import reason
 from airflow_provider_fate.hooks.spark_private import PrivateFiles, owner_only, without_secrets
-from airflow_provider_fate.runtime.progress import MARK
+from airflow_provider_fate.runtime.progress import QUOTE, mark_of
 
 TYPES = ("fate_spark", "spark")
 EXTRAS = (
@@ -76,6 +76,7 @@ class FateSparkHook(SparkSubmitHook):
     :param master: address of the cluster manager, over that of the connection
     :param driver_log_path: file for spark-submit's output, for its owner alone; without it all goes to the task's log
     :param on_progress: called with each of the application's progress messages, a dict with ``text``
+    :param progress_word: what these begin with, see :func:`~airflow_provider_fate.runtime.progress.mark_of`
     :param kwargs: as :class:`SparkSubmitHook` has them
     """
 
@@ -102,11 +103,13 @@ class FateSparkHook(SparkSubmitHook):
         master: str | None = None,
         driver_log_path: str | os.PathLike[str] | None = None,
         on_progress: Callable[[dict[str, Any]], None] | None = None,
+        progress_word: str = "",
         **kwargs: Any,
     ) -> None:
         self._master = master
         self._driver_log_path = os.fspath(driver_log_path) if driver_log_path else None
         self._on_progress = on_progress
+        self._mark = mark_of(progress_word)
         self._quiet = False
         self._tail: deque[str] = deque(maxlen=_TAIL)
         self._private = PrivateFiles()
@@ -303,14 +306,17 @@ class FateSparkHook(SparkSubmitHook):
         with self._driver_log() as output:
             for raw in itr:
                 line = raw.rstrip("\n")
-                if line.startswith(MARK) and self._progress(line.removeprefix(MARK)):
+                if line.startswith(self._mark) and self._progress(line.removeprefix(self._mark)):
                     continue
                 if output is None:
                     self.log.info("%s", line)
                 else:
                     output.write(line + "\n")
-                self._remember(line)
-                self._find_ids(line)
+                if line.startswith(QUOTE):
+                    self._remember(line.removeprefix(QUOTE))
+                else:
+                    self._remember(line)
+                    self._find_ids(line)
 
     @contextmanager
     def _driver_log(self) -> Iterator[TextIO | None]:

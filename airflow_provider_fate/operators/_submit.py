@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import threading
@@ -93,6 +94,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         self._party: Party | None = None
         self._job: Job | None = None
         self._nonce = ""
+        self._progress_word = ""
         self._work: Path | None = None
         self._driver_log: Path | None = None
         self._error: dict[str, str] | None = None
@@ -135,6 +137,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         from airflow_provider_fate.hooks.transport import new_nonce, transport_hook
 
         self._nonce = new_nonce()
+        self._progress_word = secrets.token_hex(16)
         self.job_id = check_job_id(self.job_id) if self.job_id else default_job_id(context, self)
         party = Party(str(self.role), str(self.party_id))
         job = self.load_job()
@@ -177,6 +180,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
             "format": 1,
             "job_id": self.job_id,
             "nonce": self._nonce,
+            "progress_word": self._progress_word,
             "job": job.to_dict(),
             "party": str(party),
             "storage": storage_hook(self.storage_conn_id).spark_settings()["job_file_part"],
@@ -251,6 +255,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
             master=self._master,
             driver_log_path=self._driver_log,
             on_progress=self._on_progress,
+            progress_word=self._progress_word,
             files=self.files,
             py_files=self.py_files,
             archives=self._archives,

@@ -26,7 +26,7 @@ from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.config import transport_from_config
 from airflow_provider_fate.runtime.federation.session import Session
-from airflow_provider_fate.runtime.progress import Progress
+from airflow_provider_fate.runtime.progress import QUOTE, Progress
 from airflow_provider_fate.runtime.storage.base import Storage
 from airflow_provider_fate.runtime.storage.local import LocalStorage
 
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         return 2
     application = read_job_file(arguments[0])
     party = Party.parse(application["party"])
-    progress = Progress(application["job_id"], party)
+    progress = Progress(application["job_id"], party, application.get("progress_word", ""))
     if application.get("tell_in_storage"):
         progress.tell_in_storage()
     stopping = _Stop()
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
         return 0
     except BaseException as error:  # noqa: BLE001 - whatever it is, the peers and the user are told
         message = str(error) if isinstance(error, FateError) else f"{type(error).__name__}: {error}"
-        traceback.print_exc()
+        print_traceback()
         if session is not None:
             if isinstance(error, KeyboardInterrupt):
                 time.sleep(0.7)  # whoever stopped it tells the peers why; this says less, and is to come second
@@ -92,6 +92,12 @@ def main(arguments: list[str]) -> int:
         return 1
     finally:
         sys.stdout.flush()
+
+
+def print_traceback() -> None:
+    """The current exception, on standard error, in lines that nothing in it can begin."""
+    for line in traceback.format_exc().splitlines():
+        print(f"{QUOTE}{line}", file=sys.stderr)
 
 
 def read_job_file(path: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -80,6 +81,7 @@ class Pipeline:
         self.model_store = ModelStore(storage, party)
         self.model_version = model_version
         self._ending: Ending | None = None
+        self._begun: Counter[str] = Counter()  # how often each component was, as peers came back
         self._stored_models: dict[str, Model] = {}
         self._inputs: dict[str, TableMeta] = {}
 
@@ -194,6 +196,12 @@ class Pipeline:
                 outputs = checkpoints.load(spec.name, self.engine)
                 self.progress.say(f"{spec.name} ({spec.module}): done before, going on from its checkpoint")
             else:
+                self._begun[spec.name] += 1
+                if kind.most_runs is not None and self._begun[spec.name] > kind.most_runs:
+                    raise FateError(
+                        f"{spec.name} was begun {kind.most_runs} times, as other parties kept coming back, and tells "
+                        "them something new each time; look at why they end, and at the rows that they bring"
+                    )
                 self.progress.say(f"{spec.name} ({spec.module}): started")
                 checkpoint: Checkpoint = NoCheckpoint()
                 if kind.keeps_outputs:

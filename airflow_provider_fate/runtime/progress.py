@@ -16,8 +16,10 @@ from typing import Any
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.storage.base import Storage
 
-#: what the operator looks for at the start of a line of the driver's output
+#: what the operator looks for at the start of a line of the driver's output, and a word of the run after it
 MARK = "@fate "
+#: the start of a line of text that may hold a peer's words
+QUOTE = "| "
 #: lines that are kept for an operator which reads them from the storage
 KEPT_MESSAGES = 200
 #: seconds between two writes of the metrics file
@@ -34,10 +36,20 @@ def end_directory(job_id: str, party: Party) -> str:
     return f"{job_directory(job_id, party)}/end"
 
 
-class Progress:
-    """Lines for the task's log on standard output, ``metrics.jsonl`` and ``status.json`` in the storage."""
+def mark_of(word: str) -> str:
+    """The start of a line of progress. Nobody but the operator and the application knows the run's word, so that no
+    other text that ends up in the output, such as a peer's, is taken for progress."""
+    return f"{MARK}{word} " if word else MARK
 
-    def __init__(self, job_id: str, party: Party) -> None:
+
+class Progress:
+    """Lines for the task's log on standard output, ``metrics.jsonl`` and ``status.json`` in the storage.
+
+    :param word: of the run, see :func:`mark_of`
+    """
+
+    def __init__(self, job_id: str, party: Party, word: str = "") -> None:
+        self._mark = mark_of(word)
         self.job_id = job_id
         self.party = party
         self.status: dict[str, Any] = {
@@ -74,7 +86,7 @@ class Progress:
     def say(self, text: str, **more: Any) -> None:
         """One line in the task's log."""
         message = {"text": text, **more}
-        print(MARK + json.dumps(message), flush=True, file=sys.stdout)
+        print(self._mark + json.dumps(message), flush=True, file=sys.stdout)
         if self._messages is not None:
             self._messages.append(message)
             self._said += 1

@@ -133,7 +133,8 @@ class HeteroFeatureBinningParam(FeatureBinningParam):
     """Bins of every party's columns, and their weight of evidence and information value. The guest encrypts its
     labels, hosts add them up by bin, the guest decrypts the sums: it learns how many rows of each class each bin has,
     of columns and bins without names. Hosts learn nothing of the labels but, with the method optimal, which of their
-    bins go together. Missing values have a bin of their own."""
+    bins go together; there the guest's bin_num and optimal_binning_param are the bounds of what a host may ask for.
+    Missing values have a bin of their own."""
 
     passed_over: ClassVar[dict[str, str]] = {"cols": "bin_indexes and bin_names count"}
     own: ClassVar[frozenset[str] | None] = frozenset(

@@ -100,6 +100,8 @@ class Component(ABC):
     module: ClassVar[str]
     #: whether outputs and steps are kept as checkpoints: for what takes longer to do again than to write
     keeps_outputs: ClassVar[bool] = False
+    #: how often it is begun at most in one try of a party's task, where each time tells the peers something new
+    most_runs: ClassVar[int | None] = None
     #: whether it can read rows that are text still (``Schema.kind`` is ``lines``)
     reads_lines: ClassVar[bool] = False
 

@@ -19,7 +19,9 @@ Who learns what, in the semi-honest model:
 * host: how many classes there are. The encrypted labels say nothing to it (Okamoto-Uchiyama: p-subgroup assumption;
   Paillier: decisional composite residuosity). WOE and IV stay at the guest: a WOE would tell a host the share of events
   in a bin of its rows. With the method optimal the host sees which of its bins the guest put together, and that follows
-  from the labels in them: an outline of where events are many or few, without numbers.
+  from the labels in them: an outline of where events are many or few, without numbers. How fine the outline may be is
+  for the guest's own parameters to say, whatever the host asks for; bins of fewer than LEAST_ROWS rows are put together
+  before labels count.
 * both: the partitions and a digest of the ids, which are the same at both.
 """
 
@@ -38,7 +40,14 @@ from airflow_provider_fate.runtime.components.base import Component, Outputs, ch
 from airflow_provider_fate.runtime.components.binning import woe
 from airflow_provider_fate.runtime.components.binning.federated import GuestCounting, count_at_host
 from airflow_provider_fate.runtime.components.binning.optimal import Optimal
-from airflow_provider_fate.runtime.components.binning.own import Binned, Own, joined, optimal_of
+from airflow_provider_fate.runtime.components.binning.own import (
+    LEAST_ROWS,
+    Binned,
+    Own,
+    bounded,
+    joined,
+    optimal_of,
+)
 from airflow_provider_fate.runtime.components.binning.points import Extent, Replace, class_counts
 from airflow_provider_fate.runtime.components.columns import found as found_columns
 from airflow_provider_fate.runtime.components.columns import shown
@@ -58,6 +67,8 @@ class HeteroFeatureBinning(Component):
 
     module = "HeteroFeatureBinning"
     parameters: HeteroFeatureBinningParam
+    #: a host that comes back may ask for other bins
+    most_runs = 6
 
     def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
         """Rows with what their bins have in place of values, as the output ``data``, and the bins as the model.
@@ -137,7 +148,7 @@ class HeteroFeatureBinning(Component):
             if len(classes) > 2:
                 self._two_classes(f"method at {host}", len(classes))
             bounds = [None if c.category else len(c.counts) - c.missing for c in columns]
-            joins = self._joins(optimal, counts, bounds, rows)
+            joins = self._joins(self._bounded(host, optimal), counts, bounds, rows, self._least_rows(bounds, rows))
             self.ctx.federation.send(host, "chosen", [ends for ends, _ in joins])
             counts = [found for _, found in joins]
         factor = self.parameters.adjustment_factor
@@ -151,15 +162,37 @@ class HeteroFeatureBinning(Component):
             for column, found in zip(columns, counts, strict=True)
         }
 
+    def _bounded(self, host: Party, asked: dict[str, Any]) -> dict[str, Any]:
+        """How optimal binning goes on for a host: as it asks, within the guest's own parameters."""
+        done = bounded(asked, self.parameters)
+        told = f"{host} asked for optimal binning with {_said(asked)}"
+        other = {name: value for name, value in done.items() if value != asked[name]}
+        self.ctx.log(f"{told}; done with {_said(other)}, as this party's own parameters allow" if other else told)
+        return done
+
+    def _least_rows(self, bounds: Sequence[int | None], rows: int) -> list[int]:
+        """Rows of a host's bins to begin with, at least, for each column: no more bins than the guest's own.
+
+        :param bounds: as in :meth:`_joins`
+        """
+        most = self.parameters.optimal_binning_param.init_bin_nums
+        return [max(LEAST_ROWS, -(-rows // most)) if bound and bound > most else LEAST_ROWS for bound in bounds]
+
     def _joins(
-        self, optimal: dict[str, Any], counts: Sequence[np.ndarray], bounds: Sequence[int | None], rows: int
+        self,
+        optimal: dict[str, Any],
+        counts: Sequence[np.ndarray],
+        bounds: Sequence[int | None],
+        rows: int,
+        least: Sequence[int] | None = None,
     ) -> list[tuple[list[int] | None, np.ndarray]]:
         """Optimal bins of each column, as :func:`joined` gives them.
 
         :param bounds: bins that are not of missing values, ``None`` for categories, which stay as they are
+        :param least: rows of a bin to begin with, of each column
         """
         how = optimal_of(optimal, rows, self.parameters.adjustment_factor)
-        columns = list(zip(counts, bounds, strict=True))
+        columns = list(zip(counts, bounds, least or [1] * len(counts), strict=True))
         tasks = [(columns[start : start + FEW_COLUMNS], how) for start in range(0, len(columns), FEW_COLUMNS)]
         return [found for part in self.ctx.engine.run(_join, tasks) for found in part]
 
@@ -220,6 +253,7 @@ class HeteroFeatureBinning(Component):
             "features": list(features),
             "method": "given" if p.given_points else p.method,
             "classes": classes,
+            "adjustment_factor": p.adjustment_factor,
             "transform": {"type": kind, "columns": own.replaced(rows.schema, columns)},
             "columns": described,
         }
@@ -261,6 +295,13 @@ class HeteroFeatureBinning(Component):
             )
 
 
+def _said(how: dict[str, Any]) -> str:
+    """Parameters of optimal binning, for the log."""
+    words = {"metric": "metric {}", "bins": "at most {} bins", "least": "at least {:.4g} of the rows in a bin"}
+    words |= {"most": "at most {:.4g} of the rows in a bin", "mixture": "mixture {}"}
+    return ", ".join(words[name].format(value) for name, value in how.items())
+
+
 def _summary(meta: dict[str, Any]) -> dict[str, Any]:
     """Information values, the largest first, under FATE's names for the columns of hosts."""
     named = dict(meta["columns"])
@@ -285,7 +326,9 @@ def _labels(block: Block, _: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _join(
-    task: tuple[list[tuple[np.ndarray, int | None]], Optimal],
+    task: tuple[list[tuple[np.ndarray, int | None, int]], Optimal],
 ) -> list[tuple[list[int] | None, np.ndarray]]:
     columns, how = task
-    return [(None, counts) if bounds is None else joined(counts, bounds, how) for counts, bounds in columns]
+    return [
+        (None, counts) if bounds is None else joined(counts, bounds, how, least) for counts, bounds, least in columns
+    ]

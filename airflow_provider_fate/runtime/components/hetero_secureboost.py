@@ -156,7 +156,7 @@ class HeteroSecureBoost(Component):
                 return GuestGrower(self.ctx, binned, self._rule, key, most, own.task_type, own.cipher_compress)
 
             training = GuestTraining(
-                self.ctx, own, len(train.schema.features), loss, model.boosted, grower, y, scores, validation
+                self.ctx, own, len(train.schema.features), loss, model.boosted, grower, y, scores, validation, train
             )
             kept = training.run()
         model.boosted = training.boosted

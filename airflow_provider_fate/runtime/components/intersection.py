@@ -30,9 +30,10 @@ the decisional Diffie-Hellman assumption on Curve25519 and with SHA-256 as a ran
   shuffles its reply), and the hosts learn it only with ``sync_cardinality``.
 * the arbiter: nothing; it takes no part.
 
-A party that puts ids into its table which are not its own learns whether the other one has them: each run is as
-many guesses as the table has rows, for ids that can be guessed. Nothing here prevents it; that it shows in the
-number of rows, which both parties' logs hold, is the means against it.
+A party that puts ids into its table which are not its own learns whether the other one has them: each time is as
+many guesses as the table has rows, for ids that can be guessed, and a peer that comes back within a run begins anew, up
+to MOST_RUNS times. Nothing here prevents it; that it shows in the number of rows, which both parties' logs hold, is the
+means against it.
 
 Ids are compared as exact UTF-8 bytes: ``"7"``, ``"07"`` and ``" 7"`` are three ids.
 """
@@ -67,8 +68,11 @@ POINTS_PER_TASK = 16384
 POINTS_WORTH_A_TASK = 1000
 #: rows of one partition of the result, where the job names no number of partitions
 ROWS_PER_PARTITION = 50_000
-#: a peer that claims more rows than this is refused
-MAX_ROWS = 1 << 30
+#: a peer that claims more rows than this is refused: the driver holds a point of each one, and its product, 8 GiB in
+#: all, which is what one party may make another keep
+MAX_ROWS = 1 << 27
+#: a peer that comes back brings another table if it likes, and so other guesses
+MOST_RUNS = 6
 
 
 class Intersection(Component):
@@ -77,6 +81,7 @@ class Intersection(Component):
     module = "Intersection"
     parameters: IntersectParam
     keeps_outputs = True
+    most_runs = MOST_RUNS
 
     def fit(self, data: dict[str, Rows], models: dict[str, Model]) -> Outputs:
         """The rows in common, as the output ``data``; without ``data`` where this party is not to learn them.
@@ -252,6 +257,7 @@ class Intersection(Component):
                         f"{self.ctx.name}.{name}", f"differs between {self.ctx.party} and {peer}; expected the same"
                     )
             sizes[peer] = theirs["rows"]
+            self.ctx.log(f"{own} rows here, {sizes[peer]} at {peer}")
         return sizes
 
     def _domain(self) -> bytes:

@@ -24,6 +24,8 @@ MAX_TAG = 512
 MAX_REASON = 4000
 
 _MAGIC = b"FATE"
+#: categories of characters that are controls, or end a line
+_NOT_SHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _START = len(_MAGIC) + 4
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -162,8 +164,10 @@ def nonce_time(nonce: str) -> float | None:
     return int(match[1]) / 1000 if match else None
 
 
-
 def printable(text: str, length: int = MAX_REASON) -> str:
-    """Text from a peer, fit for a log: no control characters except line ends, and not too long."""
-    clean = "".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else " " for c in text[: length + 1])
+    """Text from a peer, fit for a log: one line, without control characters, and not too long.
+
+    A line end would let a peer write lines of its own, which whoever reads the log takes for this party's.
+    """
+    clean = "".join(" " if unicodedata.category(c) in _NOT_SHOWN else c for c in text[: length + 1])
     return clean if len(clean) <= length else clean[: length - 1] + "…"

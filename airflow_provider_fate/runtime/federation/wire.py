@@ -28,6 +28,10 @@ MAX_STRUCTURE = 8 << 20
 #: bytes of at least this length are kept out of the structure
 LARGE_BYTES = 4096
 
+#: how many big integers a value has in lists; each takes some 40 bytes more in memory than on its way. More are sent as
+#: arrays or bytes
+MAX_BIG_INTS = 1 << 20
+
 _ALIGN = 16
 _PADDING = bytes(_ALIGN)
 _ARRAY, _BYTES, _BIG_INT, _BIG_INTS = 1, 2, 3, 4
@@ -162,6 +166,8 @@ def _prepare_list(value: list | tuple, buffers: list[Buffer], depth: int) -> Any
         low, high = min(value), max(value)
         if low >= -(1 << 63) and high < (1 << 64):
             return value
+        if len(value) > MAX_BIG_INTS:
+            raise ValueError(f"{len(value)} big integers, at most {MAX_BIG_INTS} are sent; use arrays or bytes")
         width = max(_int_width(low), _int_width(high))
         buffers.append(b"".join(entry.to_bytes(width, "little", signed=True) for entry in value))
         return Ext(_BIG_INTS, _ENCODER.encode(_ListHead(width, len(value))))
@@ -196,6 +202,7 @@ class _Reader:
     def __init__(self, view: memoryview, position: int) -> None:
         self.view = view
         self.position = position
+        self.big_ints = 0  # in the lists so far
 
     def extension(self, code: int, data: memoryview) -> Any:
         if code == _ARRAY:
@@ -236,7 +243,8 @@ class _Reader:
 
     def _big_ints(self, head: _ListHead) -> list[int]:
         width, count = head.width, head.count
-        if not 8 <= width < 1 << 32 or not 1 <= count < 1 << 48:
+        self.big_ints += max(count, 0)
+        if not 8 <= width < 1 << 32 or count < 1 or self.big_ints > MAX_BIG_INTS:
             raise msgspec.ValidationError("a list of integers is malformed")
         raw = self._take(width * count)
         return [

@@ -13,7 +13,7 @@ from airflow_provider_fate.job.parameters import HeteroFeatureBinningParam
 from airflow_provider_fate.job.parameters.base import validate
 from airflow_provider_fate.job.sources import render
 from airflow_provider_fate.runtime.components.binning import counting, federated
-from airflow_provider_fate.runtime.components.binning.own import Binned
+from airflow_provider_fate.runtime.components.binning.own import Binned, coarse
 from airflow_provider_fate.runtime.components.hetero_feature_binning import HeteroFeatureBinning
 from airflow_provider_fate.runtime.data import Model, Rows
 from tests.unit.components.lr_parties import example
@@ -174,10 +174,11 @@ def test_examples_of_fate(name) -> None:
 
 def test_asymmetric_parties() -> None:
     y, guest, host = example("breast_hetero")
-    ran = fitted(run(tables(y, guest, host), {GUEST: {"bin_num": 7}, HOST: EXAMPLES["optimal_gini"]}))
+    gini = {"method": "optimal", "optimal_binning_param": {"metric_method": "gini", "init_bin_nums": 50}}
+    ran = fitted(run(tables(y, guest, host), {GUEST: {"bin_num": 12}, HOST: gini}))
     check_all(ran, y, {GUEST: guest, HOST: host})
-    assert meta(ran)["columns"]["x0"]["bins"] == 7
-    both = fitted(run(tables(y, host, host), **EXAMPLES["optimal_gini"]))
+    assert meta(ran)["columns"]["x0"]["bins"] == 12
+    both = fitted(run(tables(y, host, host), **gini))
     # a host's bins are those that the guest would have found in the same column
     found = [column["split_points"] for column in meta(both)["columns"].values()]
     assert [column["split_points"] for column in meta(ran, HOST)["columns"].values()] == found
@@ -201,7 +202,8 @@ def test_old_encryption_is_replaced_and_paillier_gives_the_same() -> None:
 def test_missing_values_and_odd_columns_at_two_hosts() -> None:
     y, x = messy()
     other = x[:, ::-1]
-    for more in ({}, {"method": "bucket"}, {"method": "optimal"}, {"category_indexes": [2]}):
+    optimal = {"method": "optimal", "optimal_binning_param": {"init_bin_nums": 50}}
+    for more in ({}, {"method": "bucket"}, optimal, {"category_indexes": [2]}):
         ran = fitted(run(tables(y, x, x, other), **more))
         check_all(ran, y, {GUEST: x, HOST: x, HOST2: other})
         columns = meta(ran)["columns"]
@@ -441,6 +443,49 @@ def test_rows_that_do_not_do() -> None:
     local = parameters(local_only=True, method="optimal")
     with pytest.raises(ConfigError, match="optimal needs the counts that local_only leaves out, so host-10000 cannot"):
         component(HeteroFeatureBinning, local, HOST).fit(data[HOST], {})
+
+
+def test_a_host_reads_no_labels_off_the_bins_that_it_asks_for() -> None:
+    """A bin a row to begin with, as many bins as the labels have runs, of one class each."""
+    random = np.random.default_rng(0)
+    y = (random.random(300) < 0.4).astype(float)
+    x = random.permutation(300)[:, None] * 1.0
+    runs = int((np.diff(y[np.argsort(x[:, 0])]) != 0).sum()) + 1
+    free = {"min_bin_pct": 0.0, "mixture": False}
+    how = {"metric_method": "gini", "init_bucket_method": "bucket", "init_bin_nums": 300, **free}
+    asked = {"method": "optimal", "bin_num": runs, "optimal_binning_param": how}
+    for own, fewest, mixed in (
+        ({"bin_num": 10}, 15, True),
+        ({"bin_num": 60, "optimal_binning_param": free}, 5, False),
+        ({"bin_num": 60, "optimal_binning_param": {**how, "init_bin_nums": 30}}, 10, False),
+    ):
+        ran = fitted(run(tables(y, x, x), {GUEST: own, HOST: asked}))
+        check_all(ran, y, {GUEST: x, HOST: x})
+        (known,) = meta(ran)["hosts"][str(HOST)].values()
+        counts = np.column_stack([known["event_count"], known["non_event_count"]])
+        assert len(counts) <= min(own["bin_num"], 300 // fewest) and counts.sum(axis=1).min() >= fewest
+        assert not mixed or counts.all()
+        told = " ".join(ran[GUEST].log)
+        assert f"host-10000 asked for optimal binning with metric gini, at most {runs} bins" in told
+        assert f"done with at most {own['bin_num']} bins" in told
+
+
+def test_a_host_that_asks_for_less_gets_less() -> None:
+    y, guest, host = example("breast_hetero")
+    strict = {"method": "optimal", "bin_num": 4, "optimal_binning_param": {"min_bin_pct": 0.2, "init_bin_nums": 100}}
+    loose = {"bin_num": 50, "optimal_binning_param": {"min_bin_pct": 0.0, "mixture": False}}
+    ran = fitted(run(tables(y, guest, host), {GUEST: loose, HOST: strict}))
+    check_all(ran, y, {GUEST: guest, HOST: host})
+    for column in meta(ran)["hosts"][str(HOST)].values():
+        assert column["bins"] <= 4 and min(column["event_count"]) and min(column["non_event_count"])
+    assert not any("own parameters" in line for line in ran[GUEST].log)
+
+
+def test_few_rows_stay_together_whatever_their_labels() -> None:
+    assert coarse(np.array([3, 1, 1, 7, 0, 2]), 5) == [2, 5]
+    assert coarse(np.array([1, 1, 1]), 5) == [2]
+    assert coarse(np.array([5, 5, 4]), 5) == [0, 2]
+    assert coarse(np.array([1, 2]), 1) == [0, 1] and coarse(np.array([], int), 5) == []
 
 
 def test_a_peer_that_sends_what_it_should_not(monkeypatch) -> None:

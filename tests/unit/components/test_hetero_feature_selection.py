@@ -19,6 +19,7 @@ from airflow_provider_fate.job.parameters import (
 )
 from airflow_provider_fate.job.parameters.base import validate
 from airflow_provider_fate.job.sources import render
+from airflow_provider_fate.runtime.components.binning.own import large
 from airflow_provider_fate.runtime.components.data_statistics import DataStatistics
 from airflow_provider_fate.runtime.components.hetero_feature_binning import HeteroFeatureBinning
 from airflow_provider_fate.runtime.components.hetero_feature_selection import HeteroFeatureSelection
@@ -146,6 +147,34 @@ def left(ran: dict[Any, Ran]) -> dict[Any, list[str]]:
     for one in ran.values():
         assert list(one.rows.schema.features) == one.outputs.model.meta["left"]
     return {party: one.outputs.model.meta["left"] for party, one in ran.items()}
+
+
+@pytest.mark.parametrize("category", [False, True])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_no_column_stays_or_goes_by_the_label_of_a_row(category: bool, classes: int) -> None:
+    """Columns of a host that are 1 in one row and 0 in all others, and one that is an honest category."""
+    random = np.random.default_rng(5)
+    y = random.integers(0, classes, 120) * 1.0
+    x = np.column_stack([np.eye(120)[:, :20], random.integers(0, 2, 120), random.integers(0, 60, 120) // 59 + y])
+    ids = [f"u{number}" for number in range(120)]
+    data = {GUEST: {"data": table(ids, random.normal(size=(120, 2)), y)}, HOST: {"data": table(ids, x)}}
+    binning = HeteroFeatureBinningParam(category_indexes=-1 if category else None)
+    ran = run_component(HeteroFeatureBinning, binning, data)
+    models = {party: {"isometric_model": one.outputs.model} for party, one in ran.items()}
+    given = {"filter_methods": ["iv_value_thres"], "iv_value_param": {"value_threshold": 0.0, "host_thresholds": 1e-9}}
+    found = select(data, models, given)
+    assert not [name for name in left(found)[HOST] if name in [f"x{place}" for place in range(20)]]
+    assert "x21" in left(found)[HOST]
+    (said,) = [line for line in found[GUEST].log if "without bins" in line]
+    assert said.startswith("information values of columns 0, 1, 2") and "19" in said and "of host-10000" in said
+
+
+def test_small_bins_are_put_together() -> None:
+    counts = np.array([[10, 5], [1, 0], [20, 20], [0, 0], [1, 1]])
+    assert large(counts, False).tolist() == [[10, 5], [22, 21], [0, 0]]
+    assert large(counts, True).tolist() == [[12, 6], [20, 20], [0, 0]]
+    assert large(counts[[0, 2, 3]], False) is None
+    assert large(np.array([[1, 0], [0, 1]]), True).tolist() == [[1, 1]]
 
 
 def importance(splits: dict[str, int]) -> Model:

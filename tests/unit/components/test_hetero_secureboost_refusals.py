@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import cloudpickle
@@ -18,11 +20,14 @@ from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.job.sources import render
 from airflow_provider_fate.runtime.components.boosting import growth
 from airflow_provider_fate.runtime.components.boosting.fixed import Derivatives, Packing
+from airflow_provider_fate.runtime.components.boosting.guest import _unpack
 from airflow_provider_fate.runtime.components.boosting.histograms import Adding, Carried, attach, encrypted_sums
+from airflow_provider_fate.runtime.components.boosting.sampling import private_seed
 from airflow_provider_fate.runtime.components.boosting.tree import Tree
 from airflow_provider_fate.runtime.crypto.additive import additive, generate
 from airflow_provider_fate.runtime.data import Model, Rows
-from tests.unit.components.boost_parties import GUEST, HOST, HOST2, Run, parameters, rows
+from airflow_provider_fate.runtime.local_engine import LocalEngine
+from tests.unit.components.boost_parties import GUEST, HOST, HOST2, Run, hetero, parameters, rows
 
 FEW: dict[str, Any] = {"bin_num": 6, "num_trees": 1, "tree_param": {"max_depth": 2}}
 
@@ -249,6 +254,12 @@ def added(array: np.ndarray, number: int = 1) -> np.ndarray:
     return array + number
 
 
+def all_left(value: dict[str, Any]) -> dict[str, Any]:
+    """All rows go left, and both children are open."""
+    both = np.concatenate([value["left"], value["left"] + 1])
+    return {**value, "bits": b"\xff" * len(value["bits"]), "open": both}
+
+
 @pytest.mark.parametrize(
     ("sender", "ends", "change", "match"),
     [
@@ -263,14 +274,16 @@ def added(array: np.ndarray, number: int = 1) -> np.ndarray:
         (GUEST, "/0/next", with_("bits", lambda bits: bits + b"\0"), "another number of rows"),
         (GUEST, "/0/next", with_("left", lambda left: left - 1), "no tree"),
         (GUEST, "/0/next", with_("open", lambda nodes: nodes + 5), "no tree"),
+        (GUEST, "/0/next", all_left, "without rows"),
         (GUEST, "/verdict", lambda _: {"stop": 1, "rounds": 1}, "expected true or false"),
+        (GUEST, "/verdict", with_("stop", lambda _: False), "goes on after 1 rounds of num_trees"),
         (HOST, "/offer", with_("splits", added), "not as many as it said"),
         (HOST, "/offer", with_("left", lambda left: left * 0), "cannot be used"),
         (HOST, "/offer", with_("left", lambda left: np.maximum(left - 7, 1)), "cannot be used"),
-        (HOST, "/offer", with_("left", lambda left: np.full_like(left, 59)), "are not those of rows in the node"),
+        (HOST, "/offer", with_("left", lambda left: np.full_like(left, 59)), "cannot be used"),
         (HOST, "/offer", with_("left", lambda left: left.astype(float)), "expected an array of int64"),
         (HOST, "/offer", with_("left", lambda left: np.ones(10**6, np.int64)), "at most"),
-        (HOST, "/offer", with_("sums", lambda sums: sums + sums), "bytes"),
+        (HOST, "/offer", with_("sums", lambda sums: sums + sums), "cannot be used"),
         (HOST, "/offer", with_("sums", lambda sums: sums[:-5]), "cannot be used"),
         (HOST, "/offer", with_("sums", lambda sums: b"\x07" * len(sums)), "cannot be used"),
         (HOST, "/taken", with_("taken", added), "not chosen"),
@@ -289,8 +302,9 @@ def test_what_a_peer_must_not_send(sender: Party, ends: str, change: Callable[[A
     assert str(sender) in str(caught.value)
 
 
-def test_sums_that_wrap_around_are_refused() -> None:
-    """A host that adds more than there is gets no decision on what it added."""
+@pytest.mark.parametrize(("compress", "bit"), [(True, -1), (False, -1), (False, 200)])
+def test_sums_that_wrap_around_are_refused(compress: bool, bit: int) -> None:
+    """A host that adds more than there is gets no decision on what it added, nor hears why."""
 
     def wrap(party: Party, federation: Any) -> Any:
         return Spoiled(federation, "/offer", spoil) if party == HOST else Peeking(federation)
@@ -311,12 +325,16 @@ def test_sums_that_wrap_around_are_refused() -> None:
 
     def spoil(value: dict[str, Any]) -> dict[str, Any]:
         scheme = additive("OU", keys[0])
-        number = scheme.packs(len(value["left"]), Packing(60, "classification").bits)
-        large = scheme.encrypt([(1 << scheme.plain_bits) - 1] * number)
+        bits = Packing(60, "classification").bits if compress else scheme.plain_bits
+        number = scheme.packs(len(value["left"]), bits)
+        large = scheme.encrypt([(1 << scheme.plain_bits) - 1 if bit < 0 else 1 << bit] * number)
         return {**value, "sums": large}
 
-    with pytest.raises(ProtocolError, match="the sums of host-10000 cannot be used"):
-        Run(parameters(**FEW), data(), wrap=wrap).fit()
+    with pytest.raises(ProtocolError) as caught:
+        Run(parameters(**FEW, cipher_compress=compress), data(), wrap=wrap).fit()
+    assert str(caught.value) == (
+        "the sums of host-10000 cannot be used: they are not those of rows in the nodes that they are for"
+    )
 
 
 # --- what travels, and where ----------------------------------------------------------------------------------------
@@ -351,6 +369,40 @@ def test_messages_carry_no_thresholds_columns_labels_or_scores() -> None:
     assert nodes and not any({"feature", "threshold", "missing"} & set(node) for node in nodes)
 
 
+def test_the_seed_of_sampling_follows_from_all_that_the_guest_alone_has() -> None:
+    """A host that knows all labels but a few could otherwise try these until the rows in a tree fit."""
+    random = np.random.default_rng(2)
+    x, y = random.normal(size=(50, 3)), (random.random(50) < 0.5).astype(float)
+    seed = private_seed(7, y, rows(x, y))
+    assert private_seed(7, y, rows(x, y, 3)) == seed == private_seed(7, y.copy(), rows(x.copy(), y))
+    other = x.copy()
+    other[49, 2] += 1e-9
+    for given in ((8, y, rows(x, y)), (7, 1 - y, rows(x, y)), (7, y, rows(other, y))):
+        assert private_seed(*given) != seed
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_hosts_are_told_of_no_node_with_leaves_only(partitions: int) -> None:
+    given = hetero("breast_hetero", partitions)
+    told: list[dict[str, Any]] = []
+
+    def wrap(party: Party, federation: Any) -> Any:
+        def seen(value: dict[str, Any]) -> dict[str, Any]:
+            told.append(value)
+            return value
+
+        return Spoiled(federation, "/next", seen) if party == GUEST else federation
+
+    settings = parameters(bin_num=8, num_trees=2, tree_param={"max_depth": 4, "min_leaf_node": 20})
+    run = Run(settings, given, wrap=wrap).fit()
+    for value in told:
+        after, left = set(value["open"].tolist()), value["left"].tolist()
+        assert len(left) == len(value["nodes"]) and all(after & {child, child + 1} for child in left)
+    split = sum("left" in node for tree in run.meta()["trees"] for node in tree["nodes"])
+    below_last = sum(len(value["nodes"]) for value in told)
+    assert 0 < below_last < split
+
+
 def test_what_runs_on_executors_travels() -> None:
     """Functions and arguments are taken by name or value; results come back."""
     key = generate("OU", 1024)
@@ -365,6 +417,28 @@ def test_what_runs_on_executors_travels() -> None:
     assert packed == [[4, 0], [0, 2]]
 
 
+def test_secrets_are_no_arguments_of_tasks() -> None:
+    """Spark may write these into files; and an error of a task comes back as what it is."""
+    arguments: list[bytes] = []
+
+    class Watched(LocalEngine):
+        def run(self, function: Callable[[Any], Any], given: Any) -> list[Any]:
+            arguments.append(cloudpickle.dumps(given))
+            return super().run(pickle.loads(cloudpickle.dumps(function)), given)
+
+    engine = Watched()
+    Run(parameters(**FEW), hetero("breast_hetero", 2), engine=engine).fit()
+    assert arguments and not any(b"okamoto_uchiyama" in one or b"SecretKey" in one for one in arguments)
+    key = generate("OU", 1024)
+    body = key.public.pack([key.public.load(key.encrypt([1 << 200]))[0]], key.public.plain_bits)
+    context = SimpleNamespace(engine=engine)
+    two = rows(np.ones((4, 1)), None, 2)
+    with pytest.raises(CryptoError):
+        growth.spread(context, two, partial(_unpack, key, 41), [(body, 1)] * 2)
+    tried = engine.run(partial(growth._attempt, partial(_unpack, key, 41)), [(body, 1)])
+    assert isinstance(tried[0], growth.Failed)
+
+
 def test_packed_sums() -> None:
     packing = Packing(1000, "regression")
     random = np.random.default_rng(0)
@@ -376,8 +450,9 @@ def test_packed_sums() -> None:
     assert (own_g, own_h) == (g.sum(), h.sum())
     extreme = packing.pack(np.full(1000, packing.offset), np.full(1000, packing.offset))
     assert sum(extreme) < 1 << packing.bits
-    with pytest.raises(CryptoError, match="larger than its rows allow"):
-        packing.unpack([sum(extreme)], np.array([999]))
+    for large in (sum(extreme), 1 << packing.bits, 1 << 200):
+        with pytest.raises(CryptoError, match="larger than its rows allow"):
+            packing.unpack([large], np.array([999]))
 
 
 def test_portions_have_rows_of_every_partition() -> None:

@@ -12,6 +12,7 @@ from airflow_provider_fate.runtime.components import intersection
 from airflow_provider_fate.runtime.components.intersection import Intersection
 from airflow_provider_fate.runtime.crypto import curve25519
 from airflow_provider_fate.runtime.federation.base import Federation
+from airflow_provider_fate.runtime.federation.inbox import Limits
 from tests.parties import run_parties
 from tests.unit.components.running import GUEST, HOST, HOST2, HOST3, Ran, component, ids_of, run_component, table
 
@@ -77,6 +78,13 @@ def test_rows_keep_their_values() -> None:
     assert ran[GUEST].outputs.metrics == {"intersect_count": 19, "intersect_rate": 19 / 40}
     assert ran[HOST].outputs.metrics == {"intersect_count": 19, "intersect_rate": 19 / 40}
     assert "19 of 40 rows in common, in 4 partition(s)" in ran[HOST].log
+    # who asks for ids that are not its own shows it by its rows
+    assert "40 rows here, 40 at host-10000" in ran[GUEST].log
+    assert "40 rows here, 40 at guest-9999" in ran[HOST].log
+
+
+def test_a_peer_cannot_claim_more_rows_than_a_party_keeps_of_it() -> None:
+    assert Limits().unread >= intersection.MAX_ROWS * 2 * 32
 
 
 def test_the_order_is_the_same_in_every_run_and_depends_on_the_seed() -> None:

@@ -70,6 +70,20 @@ def test_integers_at_the_edges(value):
     assert wire.decode(joined([value, 1 << 100])) == [value, 1 << 100]
 
 
+def test_a_list_of_big_integers_does_not_grow_without_bound():
+    """Eight bytes become a Python object before any check sees the value."""
+    many = wire.MAX_BIG_INTS + 1
+    with pytest.raises(ValueError, match="at most 1048576 are sent"):
+        wire.encode([1 << 70] * many)
+    for counts in ([many], [many // 2 + 1] * 2):
+        lists = [wire.Ext(wire._BIG_INTS, wire._ENCODER.encode(wire._ListHead(16, count))) for count in counts]
+        head = wire._ENCODER.encode(lists)
+        body = len(head).to_bytes(4, "little") + head
+        body += bytes(-len(body) % 16) + bytes(16 * sum(counts))
+        with pytest.raises(ValueError, match="a list of integers is malformed"):
+            wire.decode(body)
+
+
 def test_nan_and_infinity_are_values():
     got = wire.decode(joined([math.nan, math.inf, np.array([np.nan, -np.inf])]))
     assert math.isnan(got[0]) and got[1] == math.inf and np.isnan(got[2][0]) and got[2][1] == -np.inf

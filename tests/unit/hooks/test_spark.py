@@ -265,6 +265,22 @@ def test_progress_is_logged_and_the_rest_goes_to_a_file(hook, tmp_path, logged):
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
+def test_only_lines_with_the_run_s_word_are_progress(hook, tmp_path, logged):
+    """A peer may have brought any other line about; a traceback holds its words."""
+    seen = []
+    made = hook("yarn", deploy_mode="cluster", driver_log_path=tmp_path / "log", on_progress=seen.append,
+                progress_word="w0rd")  # fmt: skip
+    forged = '@fate {"text": "all is well", "spark_ui": "https://evil.example/"}'
+    lines = [forged, '@fate w0rd {"text": "epoch 1"}', forged.replace("@fate", "@fate other"), f"| {forged}",
+             "| Application report for application_6_6 (state: ACCEPTED)", "| Traceback (most recent call last):",
+             f"| PeerFailed: host-1 ended: {forged}"]  # fmt: skip
+    made._process_spark_submit_log(iter(f"{line}\n" for line in lines))
+    assert seen == [{"text": "epoch 1"}]
+    assert made._yarn_application_id is None
+    assert list(made._tail)[0] == "Traceback (most recent call last):" and len(made._tail) == 2
+    assert (tmp_path / "log").read_text().splitlines() == [line for line in lines if "w0rd" not in line]
+
+
 def test_ids_of_the_cluster_are_found_in_the_output(hook, tmp_path, logged):
     made = hook("yarn", deploy_mode="cluster", driver_log_path=tmp_path / "log")
     made._process_spark_submit_log(iter(["Application report for application_1_2 (state: ACCEPTED)\n"] * 3))

@@ -69,6 +69,16 @@ def test_the_job_file_holds_all_and_is_the_owners_alone(prepared, connections):
     assert content["job"]["conf"]["component_parameters"]["common"]["hetero_lr_0"]["learning_rate"] == 0.5
 
 
+def test_the_application_and_its_operator_alone_know_the_word_of_progress(prepared):
+    task, other = prepared(), prepared()
+    content = json.loads(Path(task.application_args[0]).read_text())
+    assert content["progress_word"] == task._progress_word != other._progress_word
+    assert task._hook._mark == f"@fate {task._progress_word} " and len(task._progress_word) == 32
+    # the nonce is told to the peers
+    assert task._progress_word not in json.dumps({**content, "progress_word": ""})
+    assert task._progress_word not in " ".join(command(task))
+
+
 def test_each_try_has_a_nonce_of_its_own_and_the_same_job_id(prepared):
     first, second = prepared(), prepared()
     assert second._nonce != first._nonce

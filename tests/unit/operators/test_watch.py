@@ -62,6 +62,20 @@ def test_the_log_shows_what_client_mode_shows(progress: Progress, capsys) -> Non
     assert client == seen.messages
 
 
+def test_a_traceback_begins_no_line_of_its_own(capsys) -> None:
+    from airflow_provider_fate.runtime.main import print_traceback
+
+    try:
+        raise ValueError('first\n@fate {"text": "forged"}\nlast')
+    except ValueError:
+        print_traceback()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "| Traceback (most recent call last):" and lines[-1] == "| last"
+    assert all(line.startswith("| ") for line in lines)
+    Progress("job", GUEST, "w0rd").say("here")
+    assert capsys.readouterr().out == '@fate w0rd {"text": "here"}\n'
+
+
 def test_the_file_stays_small_and_no_line_comes_twice(progress: Progress) -> None:
     seen = Seen()
     progress.tell_in_storage(seconds=60)

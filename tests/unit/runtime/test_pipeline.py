@@ -12,11 +12,23 @@ import pytest
 from airflow_provider_fate.errors import FateError, PeerFailed, StorageError
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.components.intersection import Intersection
 from airflow_provider_fate.runtime.pipeline import Pipeline
 from airflow_provider_fate.runtime.progress import Progress
 from airflow_provider_fate.runtime.storage.models import ModelStore
 from airflow_provider_fate.runtime.storage.tables import TableStore
-from tests.unit.runtime.whole_jobs import DATA, GUEST, HOST, TABLES, Parties, job_file, lr_job, upload
+from tests.unit.runtime.whole_jobs import (
+    DATA,
+    GUEST,
+    HOST,
+    TABLES,
+    Killed,
+    Parties,
+    job_file,
+    lr_job,
+    quick_job,
+    upload,
+)
 
 
 def test_the_toy_example_runs_as_it_stands(parties: Parties) -> None:
@@ -85,6 +97,31 @@ def test_same_job_same_model(breast: Parties) -> None:
 def numbers(parties: Parties, party: Party, job_id: str) -> list[dict[str, Any]]:
     text = parties.storage(party).read_bytes(f"jobs/{job_id}/{party}/metrics.jsonl").decode()
     return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_party_that_keeps_coming_back_gets_no_intersection_without_end(
+    breast: Parties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each could ask for other ids."""
+    fitted, begun = Intersection.fit, []
+
+    def ending(self: Intersection, *arguments: Any) -> Any:
+        if self.ctx.party != HOST:
+            begun.append(1)
+            return fitted(self, *arguments)
+        raise Killed
+
+    monkeypatch.setattr(Intersection, "fit", ending)
+    job = quick_job()
+    guest, *_ = breast.start(job, only=[party for party in job.parties if party != HOST])
+    for _ in range(20):
+        (host,) = breast.start(job, only=[HOST])
+        host.join(30)
+        if isinstance(host.error, PeerFailed) or not guest.is_alive():
+            break
+    guest.join(30)
+    assert "intersection_0 was begun 6 times, as other parties kept coming back" in str(guest.error)
+    assert len(begun) == 6
 
 
 def test_goes_on_from_the_last_common_checkpoint(breast: Parties, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,20 +155,80 @@ class Own:
         }
 
 
+def bounded(asked: dict[str, Any], own: HeteroFeatureBinningParam) -> dict[str, Any]:
+    """What a host asks for (:attr:`Own.optimal`), within what the guest's parameters allow.
+
+    Which bins go together follows from the labels, so it is the guest that says how much of them they may show: with as
+    many bins as rows, or bins of one class, a host could read the labels off.
+    """
+    allowed = own.optimal_binning_param
+    return {
+        **asked,
+        "bins": min(asked["bins"], own.bin_num),
+        "least": max(asked["least"], allowed.min_bin_pct),
+        "most": max(asked["most"], allowed.max_bin_pct),
+        "mixture": asked["mixture"] or allowed.mixture,
+    }
+
+
+#: rows of a host's bin at least, where what a host is told follows from the labels in it: a host could otherwise tell
+#: those of single rows
+LEAST_ROWS = 5
+
+
+def coarse(rows: np.ndarray, least: int) -> list[int]:
+    """The last ones of neighbours that have to stay together for each group to have at least so many rows.
+
+    :param rows: of each bin
+    """
+    if least <= 1 or not len(rows):
+        return list(range(len(rows)))
+    ends, held = [], 0
+    for place, count in enumerate(rows.tolist()):
+        held += count
+        if held >= least:
+            ends.append(place)
+            held = 0
+    # what is left at the end goes with the group before
+    return [*ends[:-1], len(rows) - 1]
+
+
 def optimal_of(how: dict[str, Any], rows: int, adjustment: float) -> Optimal:
     """What :attr:`Own.optimal` says, for a number of rows."""
     least, most = math.ceil(how["least"] * rows), math.floor(how["most"] * rows)
     return Optimal(how["metric"], how["bins"], least, most, how["mixture"], adjustment)
 
 
-def joined(counts: np.ndarray, bounds: int, how: Optimal) -> tuple[list[int], np.ndarray]:
+def large(counts: np.ndarray, category: bool) -> np.ndarray | None:
+    """Counts of bins in which those of fewer than :data:`LEAST_ROWS` rows are put together, with their neighbours or,
+    of categories, with the smallest others; ``None`` where there are none. Bins without rows stay.
+
+    :param counts: of each bin, shape (bins, classes)
+    """
+    rows = counts.sum(axis=1)
+    if not ((rows > 0) & (rows < LEAST_ROWS)).any():
+        return None
+    order = np.argsort(rows, kind="stable") if category else np.arange(len(rows))
+    order = order[rows[order] > 0]
+    return np.vstack([_together(counts[order], coarse(rows[order], LEAST_ROWS)), counts[rows == 0]])
+
+
+def joined(counts: np.ndarray, bounds: int, how: Optimal, least: int = 1) -> tuple[list[int], np.ndarray]:
     """The bins of a column put together by their labels.
 
     :param counts: events and others of each bin, shape (bins, 2); a bin of missing values, the last, stays as it is
     :param bounds: bins that are not of missing values
+    :param least: rows of a bin at least before labels count; neighbours with fewer are put together whatever their
+        labels are
     :return: the last ones of the bins that each new one is made of, and the counts of the new bins
     """
-    ends = how.ends(counts[:bounds], counts.sum(axis=0))
-    starts = [0, *(end + 1 for end in ends[:-1])]
-    together = np.add.reduceat(counts[:bounds], starts, axis=0) if ends else counts[:0]
-    return ends, np.vstack([together, counts[bounds:]])
+    first = coarse(counts[:bounds].sum(axis=1), least)
+    counts = np.vstack([_together(counts[:bounds], first), counts[bounds:]])
+    ends = how.ends(counts[: len(first)], counts.sum(axis=0))
+    together = _together(counts[: len(first)], ends)
+    return [first[end] for end in ends], np.vstack([together, counts[len(first) :]])
+
+
+def _together(counts: np.ndarray, ends: Sequence[int]) -> np.ndarray:
+    """:param ends: the last ones of the bins that are added up"""
+    return np.add.reduceat(counts, [0, *(end + 1 for end in ends[:-1])], axis=0) if ends else counts[:0]

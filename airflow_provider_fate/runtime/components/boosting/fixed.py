@@ -48,6 +48,8 @@ class Packing:
         :param counts: how many rows are in each sum, int64
         :raises CryptoError: a sum is not one of so many rows
         """
+        if any(one >> self.bits for one in sums):
+            raise CryptoError("a sum of derivatives is larger than its rows allow")
         shift, mask = self.h_bits, (1 << self.h_bits) - 1
         high = np.array([one >> shift for one in sums], np.int64)
         low = np.array([one & mask for one in sums], np.int64)

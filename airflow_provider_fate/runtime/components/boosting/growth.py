@@ -9,7 +9,7 @@ One tree, all nodes of a level at once:
    new for every node, packed, under fresh randomness, and the number of rows of each left side;
 3. guest -> host: which of its splits have the best gain of all parties', where they have (several if they are equal);
 4. host -> guest: which one it takes (the first by its own order of columns and bins), and which rows go left;
-5. guest -> hosts: which rows of every node that was split go left, and which nodes are open next.
+5. guest -> hosts: which nodes are open next, and of every node that has one of them as a child, which rows go left.
 
 A host adds ciphertexts for the smaller child only; those of its sibling are the parent's minus these.
 """
@@ -17,10 +17,13 @@ A host adds ciphertexts for the smaller child only; those of its sibling are the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from airflow_provider_fate.errors import CryptoError
 from airflow_provider_fate.runtime.components.base import Context
 from airflow_provider_fate.runtime.data import Rows
 from airflow_provider_fate.runtime.federation.checks import Array, Bytes, DictOf, ListOf, Optional_, boolean
@@ -87,9 +90,33 @@ def parts(count: int, each: int, rows: Rows) -> list[tuple[int, int]]:
     return [(start, min(start + step, count)) for start in range(0, count, step)]
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A :class:`CryptoError` in a task: given back as a value, to reach the driver without Spark's retries."""
+
+    problem: str
+
+
 def spread(ctx: Context, rows: Rows, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
-    """Each job's result; by the engine's workers where the rows are there too."""
-    return ctx.engine.run(function, jobs) if rows.partitions > 1 else [function(job) for job in jobs]
+    """Each job's result; by the engine's workers where the rows are there too.
+
+    :param function: secrets travel with it, not with the jobs, which Spark may put into files
+    :raises CryptoError: of the function
+    """
+    if rows.partitions <= 1:
+        return [function(job) for job in jobs]
+    found = ctx.engine.run(partial(_attempt, function), jobs)
+    for one in found:
+        if isinstance(one, Failed):
+            raise CryptoError(one.problem)
+    return found
+
+
+def _attempt(function: Callable[[Any], Any], job: Any) -> Any:
+    try:
+        return function(job)
+    except CryptoError as error:
+        return Failed(str(error))
 
 
 def bits_of(left: np.ndarray) -> bytes:

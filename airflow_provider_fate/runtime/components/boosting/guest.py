@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NoReturn
 
 import numpy as np
 
@@ -149,11 +151,12 @@ class _Growing:
         for portion in growth.portions(sampled):
             rows = np.concatenate([places + start for places, start in zip(portion, starts, strict=False)])
             g, h = (weight[rows].astype(np.int64) for weight in self.weights)
-            jobs.append((self.grower.key, self.packing, g, h))
+            jobs.append((g, h))
         rows = self.binned.rows
         step = self.ctx.engine.parallelism if rows.partitions > 1 else 1
+        encrypt = partial(_encrypt, self.grower.key, self.packing)
         for first in range(0, len(jobs), step):
-            bodies = growth.spread(self.ctx, rows, _encrypt, jobs[first : first + step])
+            bodies = growth.spread(self.ctx, rows, encrypt, jobs[first : first + step])
             for place, body in enumerate(bodies, first):
                 federation.send(self.hosts, f"{self.tag}/rows/{place}", body)
 
@@ -192,7 +195,7 @@ class _Growing:
         try:
             g, h = self._decrypted(key, offer["left"], offer["sums"])
         except CryptoError as error:
-            raise ProtocolError(str(host), f"the sums of {host} cannot be used: {error}") from None
+            _refuse_sums(host, error)
         sizes = offer["splits"]
         if (sizes < 0).any() or (sizes > len(offer["left"])).any() or sizes.sum() != len(offer["left"]):
             raise ProtocolError(str(host), f"{host} offered {len(offer['left'])} splits, not as many as it said")
@@ -213,10 +216,10 @@ class _Growing:
         if len(count) and (count.min() < 1 or count.max() >= self.packing.rows):
             raise CryptoError("a split has no rows on one side")
         jobs = [
-            (key, body[start // each * size : -(-end // each) * size], end - start, bits)
+            (body[start // each * size : -(-end // each) * size], end - start)
             for start, end in growth.parts(len(count), each, rows)
         ]
-        numbers = growth.spread(self.ctx, rows, _unpack, jobs)
+        numbers = growth.spread(self.ctx, rows, partial(_unpack, key, bits), jobs)
         sums = [number for part in numbers for number in part]
         return self.derivatives.sums(*self.packing.unpack(sums, count))
 
@@ -234,7 +237,7 @@ class _Growing:
             or (node.sums.h - h < 0).any()
             or (node.sums.h - h > right * most[1]).any()
         ):
-            raise ProtocolError(str(host), f"the sums of {host} are not those of rows in the node that they are for")
+            _refuse_sums(host)
         gains = self.rule.gains(node.sums, g, h, count)
         highest = gains.max()
         if highest == -np.inf or (best is not None and best.gain >= highest):
@@ -310,24 +313,34 @@ class _Growing:
             opened += [] if last else [child for child in both if self.rule.can_split(child.sums)]
         self.node[rows] = children[before] + ~left[rows]
         later = [host for host in self.hosts if any(host in level for level in self.levels[level + 1 :])]
+        # of a node whose children are both leaves a host needs to know nothing
+        after = {node.number for node in opened}
+        told = [number for number in chosen if after & {self.nodes[number].left, self.nodes[number].right}]
         self.ctx.federation.send(
             later,
             f"{self.tag}/{level}/next",
             {
-                "nodes": np.array(list(chosen), np.int64),
-                "left": np.array([self.nodes[number].left for number in chosen], np.int64),
+                "nodes": np.array(told, np.int64),
+                "left": np.array([self.nodes[number].left for number in told], np.int64),
                 "open": np.array([node.number for node in opened], np.int64),
-                "bits": growth.bits_of(left[rows]) if opened else b"",
+                "bits": growth.bits_of(left[rows][np.isin(before, told)]),
             },
         )
         return opened
 
 
-def _encrypt(job: tuple[AdditiveSecretKey, Packing, np.ndarray, np.ndarray]) -> bytes:
-    key, packing, g, h = job
+def _refuse_sums(host: Party, cause: CryptoError | None = None) -> NoReturn:
+    """One sentence, whatever is wrong: which check failed would tell something of what was decrypted."""
+    raise ProtocolError(
+        str(host), f"the sums of {host} cannot be used: they are not those of rows in the nodes that they are for"
+    ) from cause
+
+
+def _encrypt(key: AdditiveSecretKey, packing: Packing, job: tuple[np.ndarray, np.ndarray]) -> bytes:
+    g, h = job
     return key.encrypt(packing.pack(g, h))
 
 
-def _unpack(job: tuple[AdditiveSecretKey, bytes, int, int]) -> list[int]:
-    key, body, count, bits = job
+def _unpack(key: AdditiveSecretKey, bits: int, job: tuple[bytes, int]) -> list[int]:
+    body, count = job
     return key.unpack(body, count, bits)

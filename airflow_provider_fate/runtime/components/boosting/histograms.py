@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from airflow_provider_fate.errors import CryptoError
 from airflow_provider_fate.runtime.components.boosting.binned import BinnedRows
+from airflow_provider_fate.runtime.components.boosting.growth import Failed
 from airflow_provider_fate.runtime.components.boosting.splits import Candidate
 from airflow_provider_fate.runtime.crypto.additive import AdditiveScheme, additive
 from airflow_provider_fate.runtime.data import Block
@@ -61,13 +62,6 @@ class Carried:
     body: bytes
     places: np.ndarray
     size: int
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A :class:`CryptoError` in a task: given back as a value, to reach the driver without Spark's retries."""
-
-    problem: str
 
 
 def sums_in_the_clear(

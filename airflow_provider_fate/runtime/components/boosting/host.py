@@ -17,7 +17,6 @@ from airflow_provider_fate.runtime.components.boosting.fixed import Packing
 from airflow_provider_fate.runtime.components.boosting.histograms import (
     Adding,
     Carried,
-    Failed,
     added,
     attach,
     encrypted_sums,
@@ -153,7 +152,7 @@ class _Growing:
     def _add(self, rows: Rows, arguments: Sequence[Adding]) -> list[list[Any]]:
         found = rows.map(encrypted_sums, arguments)
         for part in found:
-            if isinstance(part, Failed):
+            if isinstance(part, growth.Failed):
                 raise ProtocolError(str(self.guest), f"ciphertexts of {self.guest} cannot be used: {part.problem}")
         return added(self.scheme, found)
 
@@ -268,6 +267,9 @@ class _Growing:
         if len(value["bits"]) != -(-len(rows) // 8):
             raise ProtocolError(str(self.guest), f"{self.guest} sent sides for another number of rows")
         self.node[rows] = goes[self.node[rows]] + ~growth.of_bits(value["bits"], len(rows))
+        sampled = [part[places] for part, places in zip(self.binned.parts(self.node), self.sampled, strict=True)]
+        if not np.isin(after, np.concatenate(sampled)).all():
+            raise ProtocolError(str(self.guest), f"{self.guest} opened a node without rows")
         self.family = {}
         for number, child in zip(numbers.tolist(), left.tolist(), strict=True):
             self.family |= {child: (number, child + 1), child + 1: (number, child)}

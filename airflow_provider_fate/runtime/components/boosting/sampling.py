@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 
 from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.data import Block, Rows
 
 
 def columns_of_tree(number: int, rate: float, seed: int, party: Party, round_: int, class_: int) -> list[int]:
@@ -19,14 +21,25 @@ def columns_of_tree(number: int, rate: float, seed: int, party: Party, round_: i
     return np.sort(generator.choice(number, max(1, int(rate * number)), replace=False)).tolist()
 
 
-def private_seed(seed: int, y: np.ndarray) -> list[int]:
-    """A seed that the labels' owner alone knows, the same for the same job.
+def private_seed(seed: int, y: np.ndarray, rows: Rows) -> list[int]:
+    """A seed that the labels' owner alone knows, the same for the same job on the same data.
 
     Hosts learn which rows are in a tree. With a seed that they know as well they could tell the rows that were drawn
-    from those that have the largest gradients.
+    from those that have the largest gradients; and with one that follows from the labels alone, whether labels that
+    they guess are right. So all values of the owner's columns count, which nobody else can guess.
+
+    :param rows: the owner's, however they are spread over partitions
     """
-    digest = hashlib.sha256(abs(seed).to_bytes(16, "little") + np.ascontiguousarray(y, "<f8").tobytes()).digest()
+    values = sum(rows.map(_digests)) % (1 << 256)
+    labels = np.ascontiguousarray(y, "<f8").tobytes()
+    digest = hashlib.sha256(abs(seed).to_bytes(16, "little") + values.to_bytes(32, "little") + labels).digest()
     return [int.from_bytes(digest[start : start + 8], "little") for start in range(0, 32, 8)]
+
+
+def _digests(block: Block, _: Any) -> int:
+    """The sum of the digests of a block's rows."""
+    values = np.ascontiguousarray(block.x, "<f8")
+    return sum(int.from_bytes(hashlib.sha256(row.tobytes()).digest(), "little") for row in values)
 
 
 def one_side(

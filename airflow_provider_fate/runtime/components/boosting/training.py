@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from airflow_provider_fate.errors import ProtocolError
 from airflow_provider_fate.job.parameters.secureboost import HeteroSecureBoostParam
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.components.base import Context
@@ -19,6 +20,7 @@ from airflow_provider_fate.runtime.components.boosting.sampling import columns_o
 from airflow_provider_fate.runtime.components.boosting.tree import HostTree, Tree
 from airflow_provider_fate.runtime.components.linear.training import due
 from airflow_provider_fate.runtime.components.linear.validation import best_of, stale
+from airflow_provider_fate.runtime.data import Rows
 from airflow_provider_fate.runtime.federation.checks import DictOf, Integer, boolean
 
 #: what the guest says after a round: whether it was the last, and how many rounds the model has
@@ -127,6 +129,7 @@ class GuestTraining(Training):
     :param y: labels, those of classes as 0, 1, ..., shape (rows,)
     :param scores: of all rows before the first round, shape (rows, columns)
     :param validate: metrics after so many rounds, given the scores of the training rows
+    :param rows: the training rows
     """
 
     def __init__(
@@ -140,13 +143,14 @@ class GuestTraining(Training):
         y: np.ndarray,
         scores: np.ndarray,
         validate: Callable[[str, Sequence[list[Tree]], np.ndarray], dict[str, float]],
+        rows: Rows,
     ) -> None:
         super().__init__(ctx, settings, width, objective.columns, boosted)
         self.objective = objective
         self.y = y
         self.scores = scores
         self.validate = validate
-        self.goss_seed = private_seed(self.seed, y)
+        self.goss_seed = private_seed(self.seed, y, rows) if settings.run_goss else []
         self._grower = grower
 
     def run(self) -> np.ndarray:
@@ -256,6 +260,10 @@ class HostTraining(Training):
                 self.validate(f"{round_}/validation", boosted.rounds)
             verdict = federation.receive(federation.guest, f"{round_}/verdict", VERDICT)
             boosted.stopped, boosted.kept = verdict["stop"], min(verdict["rounds"], len(boosted.rounds))
+            if not boosted.stopped and round_ + 1 >= self.last:
+                rounds = self.settings.num_trees
+                guest = federation.guest
+                raise ProtocolError(str(guest), f"{guest} goes on after {rounds} rounds of num_trees")
             own = sum(len(tree.splits) for tree in trees)
             self.ctx.log(f"round {round_ + 1} of {self.last}, {own} splits by own columns")
             self.ctx.checkpoint.save(round_ + 1, {}, boosted.json())

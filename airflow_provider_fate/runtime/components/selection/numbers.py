@@ -6,16 +6,21 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.job.parameters.data_statistics import DataStatisticsParam
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.components.base import Context
-from airflow_provider_fate.runtime.components.binning.woe import information_values
+from airflow_provider_fate.runtime.components.binning.own import LEAST_ROWS, large
+from airflow_provider_fate.runtime.components.binning.woe import described, information_values
 from airflow_provider_fate.runtime.components.data_statistics import DataStatistics
 from airflow_provider_fate.runtime.data import Model, Rows
 
 BINNING, STATISTICS = "HeteroFeatureBinning", "DataStatistics"
 BOOSTING = {"hetero_sbt_filter": "HeteroSecureBoost", "hetero_fast_sbt_filter": "HeteroFastSecureBoost"}
+#: columns that a line of the log names
+SHOWN = 100
 _MERGES = {"max": max, "min": min, "average": lambda values: sum(values) / len(values)}
 
 
@@ -28,6 +33,7 @@ class Numbers:
     def __init__(self, ctx: Context, models: dict[str, Model]) -> None:
         self.ctx = ctx
         self._models: dict[str, Model] = {}
+        self._large: dict[Party, dict[str, Any]] = {}
         for model in models.values():
             module = str(model.meta.get("module"))
             if module in self._models:
@@ -51,9 +57,13 @@ class Numbers:
     def of_host(self, host: Party, places: Sequence[int | None], method: str, merge: str) -> list[float]:
         """Of a host's columns, by their places; 0 for one that was not binned.
 
+        Bins of few rows are put together first: the host learns whether the value is high enough, and of a bin of one
+        row that would be this row's label.
+
         :raises ConfigError: the binning did not compute any
         """
-        known = self._binning(method).get("hosts", {})
+        meta = self._binning(method)
+        known = meta.get("hosts", {})
         if str(host) not in known:
             raise ConfigError(
                 f"{self.ctx.name}.filter_methods",
@@ -61,7 +71,26 @@ class Numbers:
                 f"of {host}; run it without local_only, or look at the guest's only (select_federated false, or "
                 "local_only true)",
             )
-        return self._values(known[str(host)], [str(place) for place in places], merge)
+        if host not in self._large:
+            self._large[host] = self._large_bins(host, known[str(host)], meta.get("adjustment_factor", 0.5))
+        return self._values(self._large[host], [str(place) for place in places], merge)
+
+    def _large_bins(self, host: Party, known: dict[str, Any], adjustment: float) -> dict[str, Any]:
+        found, changed = dict(known), []
+        for place, column in known.items():
+            several = column.get("classes", [column])
+            counts = [np.column_stack([one["event_count"], one["non_event_count"]]) for one in several]
+            merged = [large(one, column["category"]) for one in counts]
+            if kept := [described(one, adjustment) for one in merged if one is not None]:
+                found[place] = {"classes": kept} if "classes" in column else kept[0]
+                changed.append(place)
+        if changed:
+            more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+            self.ctx.log(
+                f"information values of columns {', '.join(changed[:SHOWN])}{more} of {host}, by their places, are "
+                f"taken without bins of fewer than {LEAST_ROWS} rows, which are put together"
+            )
+        return found
 
     def places(self, columns: Sequence[str], method: str) -> list[int | None]:
         """By what a host's columns go at the guest: their places when they were binned, ``None`` where they were not
