@@ -51,6 +51,8 @@ MAGIC = 0xA15E
 MAX_CIPHERTEXT = 2 * 3 * N * 8 + 1024
 MAX_PUBLIC = 2 * 4 * N * 8 + 1024
 LENGTH = struct.Struct("<I")
+#: residues of each polynomial of a ciphertext received that must not be zero
+LOOKED_AT = 16
 
 
 @dataclass(frozen=True)
@@ -225,9 +227,20 @@ def _ciphertext(body: bytes | memoryview, level: list[int]) -> Any:
     """A ciphertext received. :raises CryptoError: it is not one of ``level``."""
     ciphertext = _load(seal.Ciphertext(), body)
     shape = ciphertext.size(), ciphertext.is_ntt_form(), ciphertext.parms_id(), ciphertext.is_transparent()
-    if shape != (2, False, level, False):
+    if shape != (2, False, level, False) or _bare(ciphertext):
         raise CryptoError("not a BFV ciphertext as this protocol uses it")
     return ciphertext
+
+
+def _bare(ciphertext: Any) -> bool:
+    """Whether a ciphertext is written by hand, such as (0, q / t), which decrypts to the secret key.
+
+    An encryption of zero on top hides this from every check, so only how much is decrypted can be bounded. Residues of
+    encryptions are as good as uniform modulo primes of 54 bits: one of those looked at is zero by a chance of 2^-49.
+    """
+    half = ciphertext.coeff_modulus_size() * N
+    places = [part * half + secrets.randbelow(half) for part in (0, 1) for _ in range(LOOKED_AT)]
+    return any(ciphertext[place] == 0 for place in places)
 
 
 class Bfv(VectorScheme):

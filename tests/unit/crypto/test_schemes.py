@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import struct
 from functools import lru_cache
 
 import numpy as np
@@ -251,6 +252,19 @@ def test_bfv_refuses_ciphertexts_of_another_kind() -> None:
         saved = bfv._save(ciphertext)
         with pytest.raises(CryptoError, match="not a BFV ciphertext"):
             cipher.combine([cipher.read(bfv.LENGTH.pack(len(saved)) + saved)], np.arange(20))
+
+
+def test_bfv_refuses_a_ciphertext_that_is_the_key() -> None:
+    """(0, q / t) decrypts to the secret key, and (c, 0) needs none."""
+    state = bfv._seal()
+    q = state.primes[0] * state.primes[1]
+    version = bfv.HEADER.unpack_from(bfv._save(bfv.seal.Plaintext("1")))[2:4]
+    start = struct.pack("<4QBQQQdQ", *state.sent, 0, 2, bfv.N, 2, 1.0, 1)
+    for part in (0, 1):
+        residues = np.zeros((2, 2, bfv.N), "<u8")
+        residues[part, :, 0] = [((q + (1 << 52)) >> bfv.PLAIN_BITS) % prime for prime in state.primes[:2]]
+        with pytest.raises(CryptoError, match="not a BFV ciphertext"):
+            key("BFV").decrypt([bfv._head(version, start, 4 * bfv.N) + residues.tobytes()], Slots(20, 1))
 
 
 def test_bfv_refuses_an_overflow() -> None:
