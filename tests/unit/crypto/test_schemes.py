@@ -8,11 +8,14 @@ import pickle
 import struct
 from functools import lru_cache
 
+import gmpy2
 import numpy as np
 import pytest
 
 from airflow_provider_fate.errors import ConfigError, CryptoError
 from airflow_provider_fate.runtime.crypto import bfv, paillier
+from airflow_provider_fate.runtime.crypto.fixed_base import FixedBase
+from airflow_provider_fate.runtime.crypto.numbers import write
 from airflow_provider_fate.runtime.crypto.scheme import SecretKey, Slots, VectorScheme, generate, public_limits, scheme
 
 METHODS = ["BFV", "Paillier"]
@@ -296,6 +299,38 @@ def test_public_keys_are_checked() -> None:
     for bad in (b"", good[:-1], even, short, unit, shared, prime, weak):
         with pytest.raises(CryptoError):
             paillier.Paillier(bad)
+
+
+def test_paillier_bases_of_small_order_are_refused() -> None:
+    """Their powers hide nothing; also where the order is small modulo one factor only, or but for the content."""
+    secret = key("Paillier")
+    p, q, n, h = secret.p, secret.q, secret.public.n, secret.public.h  # type: ignore[attr-defined]
+    at_q = h + (1 - h) * q * q * gmpy2.invert(q * q, p * p)  # 1 modulo p, as h is modulo q
+    few = gmpy2.powmod(h, (p - 1) * (q - 1) // 2, n * n)
+    assert at_q % p == 1 and (at_q - h) % q == 0
+    for bad in (1, 1 + n, n * n - 1, n - 1, few, -few, at_q, -at_q):
+        with pytest.raises(CryptoError, match="unit of large order"):
+            paillier.Paillier(write([n], 128) + write([bad % (n * n)], 256))
+    paillier.Paillier(write([n], 128) + write([h], 256))
+
+
+@pytest.mark.parametrize("rows", [0, 20])
+def test_paillier_s_randomness_is_longer_than_the_group_for_who_has_the_factors(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    true = FixedBase.random_powers
+
+    def record(self: FixedBase, count: int, bits: int) -> list[gmpy2.mpz]:
+        drawn.extend([bits] * count)
+        return true(self, count, bits)
+
+    monkeypatch.setattr(FixedBase, "random_powers", record)
+    public("Paillier").encrypt(np.arange(rows))
+    assert drawn == [512] * rows
+    drawn.clear()
+    public("Paillier").blinds(3)
+    assert drawn == [1024 + 64] * 3
 
 
 def test_keys_have_the_length_asked_for() -> None:
