@@ -81,6 +81,15 @@ def test_features_that_are_too_large_are_to_be_scaled() -> None:
     refused(Run(parameters(**QUICK), data), CryptoError, "scale the features to about -1 to 1")
 
 
+@pytest.mark.parametrize("name", ["MOST_PARTITIONS", "MOST_PARTIES"])
+def test_more_than_noise_hides(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bfv, name, 1)
+    with pytest.raises(CryptoError, match="not 2; take fewer, or Paillier"):
+        Run(parameters(**QUICK), hetero("breast_hetero")).fit()
+    paillier = {"method": "Paillier", "key_length": 1024}
+    Run(parameters(learning_rate=0.1, max_iter=1, encrypt_param=paillier), hetero("breast_hetero")).fit()
+
+
 def test_divergence_is_named() -> None:
     settings = parameters(optimizer="sgd", max_iter=50, learning_rate=30, decay=0, tol=0)
     with pytest.raises(CryptoError, match="diverged: .* lower the learning rate"):

@@ -176,9 +176,9 @@ def test_bfv_masks_every_coefficient_and_floods_the_noise() -> None:
     (partial,) = cipher.products(cipher.encrypt(vector), encoded, slots)
     body = cipher.finish([partial], cipher.blinds(1)[0])
     sent = bfv._ciphertext(body, bfv._seal().sent)
-    # the flood is at least 2^40 times what the computation left, and decryption is still far from failing
-    assert before - secret.invariant_noise_budget(sent) > 40
-    assert secret.invariant_noise_budget(sent) >= 8
+    # the flood is at least 2^64 times what the computation left here, and two bits are left whatever it left
+    assert before - secret.invariant_noise_budget(sent) > 64
+    assert secret.invariant_noise_budget(sent) >= 2
     plaintext = bfv.seal.Plaintext()
     secret.decrypt(sent, plaintext)
     numbers = np.array([plaintext[place] for place in range(plaintext.coeff_count())], float) / cipher.modulus
@@ -199,6 +199,43 @@ def test_the_flood_is_uniform_over_its_range() -> None:
     assert (values % third == residues[2]).all()
     assert abs(float(high.mean()) / (1 << bfv.FLOOD_BITS) - 0.5) < 6 / np.sqrt(12 * bfv.N)
     assert all(ciphertext[place] == 0 for place in range(3 * bfv.N, 6 * bfv.N, 97))
+
+
+def test_noise_within_its_worst_bounds_decrypts_and_is_flooded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest flood there is, and a vector and columns as large as noise bounds allow, of several partitions."""
+    low = bfv._seal().primes[0] - 1
+    monkeypatch.setattr(bfv, "_below", lambda limit: np.full(bfv.N, low, np.uint64))
+    uniform = bfv._uniform
+    monkeypatch.setattr(
+        bfv,
+        "_uniform",
+        lambda bits: np.full(bfv.N, (1 << bits) - 1, np.uint64) if bits == bfv.FLOOD_BITS else uniform(bits),
+    )
+    cipher, slots = public("BFV"), Slots(bfv.N, 1)
+    factor = (1 << cipher.factor_bits) - 1
+    random = np.random.default_rng(0)
+    blind, partials = cipher.blinds(1)[0], []
+    for _ in range(16):
+        others = [cipher.encrypt(np.array([1 << 20])) for _ in range(7)]
+        vector = cipher.combine(others, np.array([1 << 20]))
+        columns = random.choice([-factor, factor], (1, bfv.N))
+        partials += cipher.products(vector, cipher.encode(columns, slots), slots)
+    secret = key("BFV")._decryptor  # type: ignore[attr-defined]
+    plain = bfv._part(bfv._save(partials[0].ciphertext), None).ciphertext
+    bfv._seal().evaluator.transform_from_ntt_inplace(plain)
+    # noise of 2^49 at most, of the 2^108 that decryption has room for
+    assert secret.invariant_noise_budget(plain) >= 108 - 49
+    sent = bfv._ciphertext(cipher.finish(partials, blind), bfv._seal().sent)
+    assert secret.invariant_noise_budget(sent) == 2
+
+
+def test_bfv_refuses_more_than_its_noise_bounds_cover() -> None:
+    public("BFV").check_size(bfv.MOST_PARTIES, bfv.MOST_PARTITIONS)
+    with pytest.raises(CryptoError, match="up to 32 parties, not 33"):
+        public("BFV").check_size(33, 1)
+    with pytest.raises(CryptoError, match="up to 4096 partitions .computing_partitions., not 5000"):
+        public("BFV").check_size(2, 5000)
+    public("Paillier").check_size(1000, 10**6)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -97,6 +97,7 @@ class Exchange:
         self._largest = np.append(extent.largest, 1.0) if intercept else extent.largest
         self._sums = np.append(extent.sums, float(rows.count)) if intercept else extent.sums
         self._parties = 1 + len(ctx.federation.hosts)
+        cipher.check_size(self._parties, rows.partitions)
 
     def close(self) -> None:
         """Free what this process keeps, and what executors do."""
