@@ -10,15 +10,17 @@ arbiter works together with nobody:
 
 * every party: how many rows there are and whether all have the same ids in the same order (after an Intersection they
   do), how many models are trained (one, or one a class), when training ends, and the job's seed and parameters.
-* arbiter: the number of columns of each party, and nothing else of the data: the products that it decrypts are uniform
-  modulo the plaintext modulus, their noise is flooded (BFV) or their randomness fresh (Paillier).
+* arbiter: the number of columns of each party, the most rows that a partition has of a batch, which validation was the
+  best, and nothing else of the data: the products that it decrypts are uniform modulo the plaintext modulus, their
+  noise is flooded (BFV) or their randomness fresh (Paillier).
 * host: the gradient of its own weights in each batch, that is, the sum over rows of its own values times the residual
   wx/4 - y/2. The encrypted residuals themselves say nothing to it (IND-CPA of BFV: ring-LWE with 128-bit parameters;
   of Paillier: decisional composite residuosity, and factoring for its short exponents). Gradients are sums over at
   least more rows than the host has features, or the guest refuses; still, gradients of many iterations are many
   equations about the labels, so a host with about as many features as there are rows can learn much.
 * guest: the gradient of its own weights in each batch. With one host, the mean loss of each batch with the penalties,
-  no part of it alone. With several, the squared norms of each host's weights and of their change in each iteration.
+  no part of it alone. With several, or where ``early_stop`` is ``weight_diff``, the squared norms of each host's
+  weights and of their change in each iteration.
 * guest, of each row it scores: the sum w x of each host, in the clear as in FATE, when the training rows are scored at
   the end, at each validation (``validation_freqs``) and in prediction. Whoever knows a host's values of enough rows
   can compute its weights from them, and the sums of rows with similar values are similar.

@@ -8,6 +8,7 @@ the arbiter then says whether training ends. With ``use_proximal`` each gradient
 it (T. Li et al., Federated optimization in heterogeneous networks, 2020).
 
 Averages are taken under pairwise masks: see :mod:`..crypto.secure_aggregation`. They are exact up to 2^-41 a party.
+Guest and hosts compare with each other what the arbiter gave them, before they send what follows from it.
 
 Who learns what, in the semi-honest model:
 
@@ -16,7 +17,8 @@ Who learns what, in the semi-honest model:
   its own, and the host the guest's: no aggregation of two parties hides one from the other.
 * arbiter: the same averages and losses, the names' digest and number of the features, which labels each party has, and
   nothing of one party's weights. The arbiter together with all parties but one learns that one's weights.
-* all, where ``early_stopping_rounds`` is set: whether the guest's own metrics got better.
+* all, where ``validation_freqs`` is set: at each validation whether the guest's own first metric is the best until
+  then; with ``early_stopping_rounds`` also, by when training ends, whether its metrics got better.
 * nobody sees a row or a gradient of another party. What a model says about the rows that it was trained on, weights
   say; masks do not change that.
 """
@@ -113,6 +115,7 @@ class HomoLR(Component):
             return class_metrics(self.ctx.name, own.metrics, ours, logistic(sums[:, 0]), threshold)
 
         summand = Summand(self.ctx)
+        summand.note(labels)
         fitted = HomoTraining(self.ctx, own, summand, train, batches, starts, targets.labels, validation).run()
         linear = of_weights([one.weights for one in fitted], intercept)
         outputs = Outputs(model=stored(self.module, train.schema, fitted, intercept, targets.classes))
@@ -171,9 +174,11 @@ class HomoLR(Component):
         federation.send(arbiter, "data", value)
         plan = federation.receive(arbiter, "plan", PLAN)
         if plan["other"]:
+            # the names as they are known here, not the arbiter's text
+            others = ", ".join(str(host) for host in federation.hosts if str(host) in plan["other"]) or "some parties"
             raise DataError(
-                f"{self.ctx.name}: {', '.join(plan['other'])} and {federation.guest} have different features, or in "
-                f"another order; {self.ctx.party} has {len(schema.features)}: {', '.join(schema.features[:20])}"
+                f"{self.ctx.name}: {others} and {federation.guest} have different features, or in another order; "
+                f"{self.ctx.party} has {len(schema.features)}: {', '.join(schema.features[:20])}"
             )
         return plan["labels"]
 

@@ -8,16 +8,23 @@ no product of d with another column reaches it, as |i - j| < stride for all pair
 Parameters are fixed and never taken from a peer: N = 8192, 162 bits of ciphertext modulus (217 with the key prime,
 218 allowed for 128-bit security by the Homomorphic Encryption Standard of 2018), plaintexts modulo t = 2^53.
 
-Noise and what the key holder can see of it. A fresh encryption has noise below 2^14 (ternary secrets, errors below 21,
-divided by the key prime, plus rounding), a sum of up to 8 parties' below 2^17. A product multiplies that by at most
-the sum of |x_i| in its polynomial: below 2^35 for one column, as :mod:`.fixed_point` keeps sum |x_i| * max |d_i| below
-2^52 with max |d_i| >= 2^17; below 2^33 a partition where columns share it, as factors have 20 bits. So noise is below
-2^56 for up to 64 partitions. Before a result leaves, :meth:`Bfv.finish` adds a fresh public-key encryption of a
-polynomial uniform modulo t (the mask), and a flood: a polynomial uniform in [0, q_1 * 2^44), that is 98 bits. Both
-together hide all of the computation: content perfectly, c1 by the hardness of ring-LWE for the fresh encryption, noise
-statistically, to 2^-42 a coefficient by these worst-case bounds and far better for typical noise (the circuit-privacy
-argument of Gentry 2009, section 21.1). The noise is then below 2^99 and decryption is right below 2^108, so it never
-fails. One modulus switch, which needs no secret, makes the result smaller.
+Noise and what the key holder can see of it. A fresh encryption has noise below 2^13: ternary secrets and errors below
+21, divided by the key prime, which leaves nothing of them but rounding, (N + 1) / 2 at most. A sum of up to 8 parties'
+stays below 2^16. A product multiplies that by at most the sum of |x_i| in its polynomial: below 2^35 for one column, as
+:mod:`.fixed_point` keeps sum |x_i| * max |d_i| below 2^52 with max |d_i| >= 2^17; below 2^33 a partition where columns
+share it, as factors have 20 bits. So noise is below 2^55 for up to 64 partitions. Before a result leaves,
+:meth:`Bfv.finish` adds a fresh public-key encryption of a polynomial uniform modulo t (the mask), and a flood: a
+polynomial uniform in [0, q_1 * 2^52), that is 106 bits. Both together hide all of the computation: content perfectly,
+c1 by the hardness of ring-LWE for the fresh encryption, noise statistically (the circuit-privacy argument of Gentry
+2009, section 21.1), to 2^-51 a coefficient by these worst-case bounds, that is 2^-28 over 1000 batches of a polynomial
+each. Twice as many parties or partitions cost a bit; :meth:`Bfv.check_size` refuses more than 32 and 4096, that is
+2^-43 a coefficient. Real noise is a sum of random signs: measured below 2^42 where the bound is 2^55, which would make
+2^-41 over 1000 batches.
+
+The noise is then below 2^106 + 2^63 and decryption is right below 2^108: all of these are bounds, not deviations of
+normal distributions, so what is left, two bits, is enough for it never to fail. The parameters give no more: three
+primes of 54 bits and the key prime are all that 128-bit strength allows for N = 8192, and t takes 53 bits of them. One
+modulus switch, which needs no secret, makes the result smaller.
 """
 
 from __future__ import annotations
@@ -43,7 +50,10 @@ N = 8192
 PLAIN_BITS = 53
 PRIME_BITS = (54, 54, 54, 55)
 #: bits of the flood above its first prime
-FLOOD_BITS = 44
+FLOOD_BITS = 52
+#: what noise bounds are for
+MOST_PARTIES = 32
+MOST_PARTITIONS = 4096
 #: SEAL's header (magic, header size, version, compression, reserved, total size)
 HEADER = struct.Struct("<HBBBBHQ")
 MAGIC = 0xA15E
@@ -51,6 +61,8 @@ MAGIC = 0xA15E
 MAX_CIPHERTEXT = 2 * 3 * N * 8 + 1024
 MAX_PUBLIC = 2 * 4 * N * 8 + 1024
 LENGTH = struct.Struct("<I")
+#: residues of each polynomial of a ciphertext received that must not be zero
+LOOKED_AT = 16
 
 
 @dataclass(frozen=True)
@@ -168,7 +180,9 @@ def _flood() -> Any:
     residues = [low]
     for prime in others:
         # e = low + first * high, and first = prime - gap with a gap of 19 bits: no product leaves 64 bits
-        residues.append((low % prime + (prime - (prime - first) * high % prime)) % prime)
+        gap = prime - first
+        product = ((gap * (high >> 8) % prime << 8) + gap * (high & 255)) % prime
+        residues.append((low % prime + prime - product) % prime)
     numbers = np.zeros((2, len(state.primes), N), "<u8")
     numbers[0] = residues
     return _load(seal.Ciphertext(), state.ciphertext_head, numbers)
@@ -225,9 +239,20 @@ def _ciphertext(body: bytes | memoryview, level: list[int]) -> Any:
     """A ciphertext received. :raises CryptoError: it is not one of ``level``."""
     ciphertext = _load(seal.Ciphertext(), body)
     shape = ciphertext.size(), ciphertext.is_ntt_form(), ciphertext.parms_id(), ciphertext.is_transparent()
-    if shape != (2, False, level, False):
+    if shape != (2, False, level, False) or _bare(ciphertext):
         raise CryptoError("not a BFV ciphertext as this protocol uses it")
     return ciphertext
+
+
+def _bare(ciphertext: Any) -> bool:
+    """Whether a ciphertext is written by hand, such as (0, q / t), which decrypts to the secret key.
+
+    An encryption of zero on top hides this from every check, so only how much is decrypted can be bounded. Residues of
+    encryptions are as good as uniform modulo primes of 54 bits: one of those looked at is zero by a chance of 2^-49.
+    """
+    half = ciphertext.coeff_modulus_size() * N
+    places = [part * half + secrets.randbelow(half) for part in (0, 1) for _ in range(LOOKED_AT)]
+    return any(ciphertext[place] == 0 for place in places)
 
 
 class Bfv(VectorScheme):
@@ -260,6 +285,17 @@ class Bfv(VectorScheme):
         ciphertext = seal.Ciphertext()
         self._encryptor.encrypt(plaintext, ciphertext)
         return ciphertext
+
+    def check_size(self, parties: int, partitions: int) -> None:
+        for count, most, what in (
+            (parties, MOST_PARTIES, "parties"),
+            (partitions, MOST_PARTITIONS, "partitions (computing_partitions)"),
+        ):
+            if count > most:
+                raise CryptoError(
+                    f"BFV's noise hides sums of up to {most} {what}, not {count}; take fewer, or Paillier "
+                    "(encrypt_param.method)"
+                )
 
     def prepare(self, counts: Sequence[int]) -> None:
         if self._maker != os.getpid():

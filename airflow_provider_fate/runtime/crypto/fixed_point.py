@@ -20,6 +20,8 @@ USUAL_BOUND = 64
 DIVERGED = "scale the features to about -1 to 1 (FeatureScale, or before the upload), or lower the learning rate"
 #: no column needs a finer scale than a float64 has
 MOST_BITS = 52
+#: integers of so many bits are within the range of floats
+FLOAT_BITS = 1023
 
 
 def sum_bits(modulus: int, rows: int, bound: float) -> float:
@@ -94,5 +96,14 @@ def column_bits(
 
 
 def from_integers(numbers: list[int], bits: np.ndarray) -> np.ndarray:
-    """``numbers / 2**bits``, one scale for each number; float64."""
+    """``numbers / 2**bits``, one scale for each number; float64.
+
+    :raises CryptoError: a number is beyond all floats, so it is not the sum that it should be
+    """
+    for number, scale in zip(numbers, bits, strict=True):
+        if max(number.bit_length(), number.bit_length() - int(scale)) > FLOAT_BITS:
+            raise CryptoError(
+                f"a number that was decrypted has {number.bit_length()} bits, far more than sums have: the arbiter or "
+                "a party whose numbers are in it does not keep to the protocol"
+            )
     return np.array([math.ldexp(float(number), -int(scale)) for number, scale in zip(numbers, bits, strict=True)])

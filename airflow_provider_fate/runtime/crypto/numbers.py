@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
@@ -9,6 +10,9 @@ import gmpy2
 from gmpy2 import mpz
 
 from airflow_provider_fate.errors import CryptoError
+
+#: a random number hides another that is this many bits shorter, but for a chance of 2**-64
+STATISTICAL_BITS = 64
 
 
 def write(numbers: Iterable[mpz], size: int) -> bytes:
@@ -51,6 +55,21 @@ def inverted(numbers: Sequence[mpz], modulus: mpz) -> list[mpz]:
         inverses.append(inverse * before % modulus)
         inverse = inverse * number % modulus
     return inverses[::-1]
+
+
+def sound_base(base: mpz, modulus: mpz) -> bool:
+    """Whether ``base`` is a unit and its order exceeds 1000 modulo each factor of ``modulus``.
+
+    Few powers hide nothing, and a base that is 1 modulo one of the factors makes that factor public.
+    """
+    few = gmpy2.powmod(base, _small_orders(), modulus) - 1
+    return coprime([base, few], modulus)
+
+
+@lru_cache(maxsize=1)
+def _small_orders() -> mpz:
+    """A multiple of all numbers up to 1000."""
+    return mpz(math.lcm(*range(1, 1001)))
 
 
 @lru_cache(maxsize=1)

@@ -24,7 +24,6 @@ gmpy2 does not run in constant time: this is for parties that do not measure eac
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Sequence
 from functools import lru_cache
@@ -36,11 +35,10 @@ from gmpy2 import mpz
 from airflow_provider_fate.errors import CryptoError
 from airflow_provider_fate.runtime.crypto.additive import KEY_BITS
 from airflow_provider_fate.runtime.crypto.fixed_base import FixedBase
-from airflow_provider_fate.runtime.crypto.numbers import coprime, read, sound_modulus, write
+from airflow_provider_fate.runtime.crypto.numbers import STATISTICAL_BITS, read, sound_base, sound_modulus, write
 from airflow_provider_fate.runtime.crypto.residues import (
     REFUSED,
     SPARE_BITS,
-    STATISTICAL_BITS,
     ResidueKey,
     ResidueScheme,
 )
@@ -71,9 +69,7 @@ class OkamotoUchiyama(ResidueScheme):
         if not 1 < self.g < self.modulus:
             raise CryptoError("the OU base received is out of range")
         self.h = gmpy2.powmod(self.g, self.modulus, self.modulus)
-        # H = 1 modulo one of the factors would make that factor public, and few powers of H hide nothing
-        few = gmpy2.powmod(self.h, _small_orders(), self.modulus) - 1
-        if not coprime([self.g, few], self.modulus):
+        if not sound_base(self.h, self.modulus):
             raise CryptoError("the OU base received is not a unit of large order modulo all factors of n")
         self.plain_bits = (bits // 3 - SPARE_BITS - 1) // 8 * 8
         self.exponent_bits = exponent_bits(bits)
@@ -160,12 +156,6 @@ class OkamotoUchiyamaKey(ResidueKey):
 def _restored(public: bytes, p: mpz, t: mpz) -> OkamotoUchiyamaKey:
     """A key that was pickled, once in a process: its tables stay for the next task."""
     return OkamotoUchiyamaKey(public, p, t)
-
-
-@lru_cache(maxsize=1)
-def _small_orders() -> mpz:
-    """A multiple of all numbers up to 1000."""
-    return mpz(math.lcm(*range(1, 1001)))
 
 
 def _below(limit: mpz, count: int) -> list[mpz]:

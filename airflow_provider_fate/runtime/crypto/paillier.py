@@ -2,8 +2,10 @@
 
 Ciphertexts are c = (1 + m n) * h^r mod n^2, with h = (-y^2)^n published in the key and r of half as many bits as n:
 telling such an exponent from a full one is as hard as factoring n (Goldreich and Rosen 2003). Products of powers are
-computed by bucketed multi-exponentiation (Pippenger 1976). The sum of a partial result and a fresh encryption of a mask
-uniform modulo n has uniform content and fresh randomness, so the key holder learns nothing of how it was made.
+computed by bucketed multi-exponentiation (Pippenger 1976). What goes to the holder of the key is the sum of a partial
+result and an encryption of a mask uniform modulo n. Its content is uniform; and as it has an r that is 64 bits longer
+than the order of h, its randomness is too, but for 2^-64: an r of half as many bits would hide nothing from who has the
+factors of n, and may compute discrete logarithms.
 
 gmpy2 does not run in constant time: this is for parties that do not measure each other's processes.
 """
@@ -19,7 +21,14 @@ from gmpy2 import mpz
 
 from airflow_provider_fate.errors import CryptoError
 from airflow_provider_fate.runtime.crypto.fixed_base import FixedBase
-from airflow_provider_fate.runtime.crypto.numbers import coprime, read, sound_modulus, write
+from airflow_provider_fate.runtime.crypto.numbers import (
+    STATISTICAL_BITS,
+    coprime,
+    read,
+    sound_base,
+    sound_modulus,
+    write,
+)
 from airflow_provider_fate.runtime.crypto.scheme import PAILLIER_BITS, SecretKey, Slots, VectorScheme
 
 
@@ -42,15 +51,24 @@ class Paillier(VectorScheme):
         self.n2 = self.n * self.n
         if not sound_modulus(self.n, length * 8):
             raise CryptoError(f"the Paillier modulus received is not an odd composite number of {length * 8} bits")
-        if not 1 < self.h < self.n2 or gmpy2.gcd(self.h, self.n) != 1:
-            raise CryptoError("the Paillier randomiser base received is not a unit modulo n squared")
+        # modulo n, where what a ciphertext holds has no part in its order
+        if not 1 < self.h < self.n2 or not sound_base(self.h, self.n):
+            raise CryptoError("the Paillier randomiser base received is not a unit of large order modulo n's factors")
         self.modulus = int(self.n)
         self._bytes = 2 * length
         self._random = FixedBase(self.h, self.n2, length * 4)
+        self._hiding_bits = length * 8 + STATISTICAL_BITS
+        self._hiding = FixedBase(self.h, self.n2, self._hiding_bits)
+
+    def zeros(self, count: int) -> list[mpz]:
+        """Fresh encryptions of zero, statistically uniform among all of them: for what goes to the key's holder."""
+        return self._hiding.random_powers(count, self._hiding_bits)
 
     def fresh(self, values: Sequence[int]) -> list[mpz]:
-        """Fresh encryptions of integers modulo n."""
-        randomisers = self._random.random_powers(len(values), self.n.bit_length() // 2)
+        """Fresh encryptions of integers modulo n, for others than the key's holder."""
+        return self._with(values, self._random.random_powers(len(values), self.n.bit_length() // 2))
+
+    def _with(self, values: Sequence[int], randomisers: Sequence[mpz]) -> list[mpz]:
         return [
             (1 + value % self.n * self.n) * randomiser % self.n2
             for value, randomiser in zip(values, randomisers, strict=True)
@@ -100,7 +118,7 @@ class Paillier(VectorScheme):
     def blinds(self, count: int) -> list[tuple[int, mpz]]:
         """(mask, its encryption)."""
         masks = [secrets.randbelow(self.modulus) for _ in range(count)]
-        return list(zip(masks, self.fresh(masks), strict=True))
+        return list(zip(masks, self._with(masks, self.zeros(count)), strict=True))
 
     def finish(self, partials: Sequence[mpz | None], blind: tuple[int, mpz]) -> bytes:
         total = blind[1]

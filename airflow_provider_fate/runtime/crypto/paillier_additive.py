@@ -18,7 +18,7 @@ from gmpy2 import mpz
 from airflow_provider_fate.runtime.crypto.fixed_base import FixedBase
 from airflow_provider_fate.runtime.crypto.numbers import read
 from airflow_provider_fate.runtime.crypto.paillier import Paillier, PaillierSecretKey
-from airflow_provider_fate.runtime.crypto.residues import SPARE_BITS, STATISTICAL_BITS, ResidueKey, ResidueScheme
+from airflow_provider_fate.runtime.crypto.residues import SPARE_BITS, ResidueKey, ResidueScheme
 
 
 class AdditivePaillier(ResidueScheme):
@@ -34,14 +34,12 @@ class AdditivePaillier(ResidueScheme):
         bits = self._key.n.bit_length()
         self.public, self.modulus, self.size = public, self._key.n2, bits // 4
         self.plain_bits = (bits - SPARE_BITS - 1) // 8 * 8
-        self._zero_bits = bits + STATISTICAL_BITS
-        self._hiding = FixedBase(self._key.h, self.modulus, self._zero_bits)
 
     def _encrypted(self, values: Sequence[int]) -> list[mpz]:
         return self._key.fresh(values)
 
     def _zeros(self, count: int) -> list[mpz]:
-        return self._hiding.random_powers(count, self._zero_bits)
+        return self._key.zeros(count)
 
 
 class AdditivePaillierKey(ResidueKey):

@@ -16,8 +16,6 @@ from airflow_provider_fate.runtime.crypto.histograms import products_by_bin
 from airflow_provider_fate.runtime.crypto.numbers import coprime, inverted, read, write
 from airflow_provider_fate.runtime.crypto.processes import pieces, spread
 
-#: a random number hides another that is this many bits shorter, but for a chance of 2**-64
-STATISTICAL_BITS = 64
 #: what plaintexts leave of the room, so that a number that wrapped around is noticed, but for a chance of 2**-64
 SPARE_BITS = 64
 #: why a decryption is refused, whatever the reason, without a word of what was found: under Okamoto-Uchiyama, a number

@@ -61,6 +61,9 @@ class VectorScheme(ABC):
     #: :meth:`products` with so many cells of a partition take less time than asking an executor for them
     quick_cells: int
 
+    def check_size(self, parties: int, partitions: int) -> None:  # noqa: B027 - most have no limit
+        """:raises CryptoError: sums over so many parties and partitions cannot be hidden from who decrypts them"""
+
     def encrypt(self, values: np.ndarray) -> Any:
         """Encrypt a vector under fresh randomness.
 

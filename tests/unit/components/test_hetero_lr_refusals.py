@@ -13,10 +13,11 @@ import pytest
 from airflow_provider_fate.errors import ConfigError, CryptoError, DataError, FateError, PeerError, ProtocolError
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.components.linear import exchange, tasks
+from airflow_provider_fate.runtime.crypto import bfv
 from airflow_provider_fate.runtime.crypto.bfv import Bfv
 from airflow_provider_fate.runtime.crypto.scheme import scheme
 from airflow_provider_fate.runtime.data import Block, Model, Rows
-from airflow_provider_fate.runtime.federation.checks import Array
+from airflow_provider_fate.runtime.federation.checks import Array, Integer, ListOf
 from airflow_provider_fate.runtime.local_engine import LocalRows
 from tests.unit.components.lr_parties import ARBITER, GUEST, HOST, HOST2, Run, example, hetero, parameters, rows
 
@@ -80,6 +81,15 @@ def test_features_that_are_too_large_are_to_be_scaled() -> None:
     refused(Run(parameters(**QUICK), data), CryptoError, "scale the features to about -1 to 1")
 
 
+@pytest.mark.parametrize("name", ["MOST_PARTITIONS", "MOST_PARTIES"])
+def test_more_than_noise_hides(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bfv, name, 1)
+    with pytest.raises(CryptoError, match="not 2; take fewer, or Paillier"):
+        Run(parameters(**QUICK), hetero("breast_hetero")).fit()
+    paillier = {"method": "Paillier", "key_length": 1024}
+    Run(parameters(learning_rate=0.1, max_iter=1, encrypt_param=paillier), hetero("breast_hetero")).fit()
+
+
 def test_divergence_is_named() -> None:
     settings = parameters(optimizer="sgd", max_iter=50, learning_rate=30, decay=0, tol=0)
     with pytest.raises(CryptoError, match="diverged: .* lower the learning rate"):
@@ -122,6 +132,10 @@ class Spoiled:
         (GUEST, "/residuals", lambda bodies: [b"\xff" * len(body) for body in bodies], (HOST,), "residuals from guest"),
         (HOST, "/products", lambda value: {**value, "parts": value["parts"] * 2}, (ARBITER,), "expected a list of 1"),
         (HOST, "/products", lambda value: {**value, "parts": [b"\0" * 99]}, (ARBITER,), "products from host-10000"),
+        (HOST, "/products", lambda value: {**value, "columns": 5000}, (ARBITER,), "columns: expected an integer"),
+        (HOST, "/products", lambda value: {**value, "columns": 19}, (ARBITER,), "columns: expected an integer"),
+        (HOST, "/products", lambda value: {**value, "stride": 1}, (ARBITER,), "stride: expected an integer"),
+        (GUEST, "/products", lambda value: {**value, "columns": 13}, (ARBITER,), "columns: expected an integer"),
         (ARBITER, "/decrypted", lambda numbers: [-1, *numbers[1:]], (GUEST, HOST), "expected an integer"),
         (GUEST, "/verdict", lambda _: {"stop": 1}, (HOST, ARBITER), "verdict"),
     ],
@@ -141,6 +155,69 @@ def test_what_a_peer_sends_is_checked(
     assert match in str(caught.value)
     assert caught.value.party == str(sender)
     assert any(f"at {party}" in caught.value.__notes__ for party in at)
+
+
+@pytest.mark.parametrize("settings", [QUICK, {**QUICK, "encrypt_param": {"method": "Paillier", "key_length": 1024}}])
+def test_a_host_cannot_have_residuals_decrypted(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that sends the guest's residuals on to the arbiter, as products of so many columns, gets no answer."""
+    run = Run(parameters(**settings), hetero("breast_hetero"))
+    component, answers = run._component, []
+
+    class Asking(Spoiled):
+        def receive(self, sender: Party, tag: str, check: Any) -> Any:
+            if tag.endswith("/decrypted"):
+                check = ListOf(Integer(0, 1 << 4096))
+            value = self._federation.receive(sender, tag, check)
+            if tag.endswith("/residuals"):
+                self.residuals = value
+            if tag.endswith("/decrypted"):
+                answers.append(value)
+            return value
+
+        def send(self, to: Any, tag: str, value: Any) -> None:
+            if tag.endswith("/products"):
+                value = {"columns": 284, "stride": 1, "parts": _as_products(run, self.residuals[0])}
+            self._federation.send(to, tag, value)
+
+    def asking(party: Party, federation: Any) -> Any:
+        return component(party, Asking(federation, "", None) if party == HOST else federation)
+
+    monkeypatch.setattr(run, "_component", asking)
+    with pytest.raises(ProtocolError, match="columns: expected an integer") as caught:
+        run.fit()
+    assert caught.value.party == str(HOST) and not answers
+
+
+def _as_products(run: Run, residuals: bytes) -> list[bytes]:
+    if run.settings.encrypt_param.method == "Paillier":
+        return [residuals[at : at + 256] for at in range(0, len(residuals), 256)]
+    (piece,) = bfv._pieces(residuals)
+    switched = bfv.seal.Ciphertext()
+    bfv._seal().evaluator.mod_switch_to_next(bfv._ciphertext(piece, bfv._seal().top), switched)
+    return [bfv._save(switched)]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_plan_is_the_guest_s_and_the_host_s_columns(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(parameters(**QUICK), hetero("breast_hetero"))
+    component, plans = run._component, []
+
+    class Planning(Spoiled):
+        def send(self, to: Any, tag: str, value: Any) -> None:
+            if tag == "plan" and "columns" in value:
+                assert to == ARBITER
+                plans.append(list(value["columns"]))
+                value["columns"][number] -= 1
+            self._federation.send(to, tag, value)
+
+    def planning(party: Party, federation: Any) -> Any:
+        return component(party, Planning(federation, "", None) if party == GUEST else federation)
+
+    monkeypatch.setattr(run, "_component", planning)
+    with pytest.raises(ProtocolError, match="columns: expected an integer") as caught:
+        run.fit()
+    assert caught.value.party == str((GUEST, HOST)[number])
+    assert plans == [[10 + 1 + 1, 20]]  # with the intercept and the loss
 
 
 def test_what_travels_is_encrypted_or_masked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +325,7 @@ def test_one_party_without_features() -> None:
 
 
 def test_host_sums_are_checked_before_they_count() -> None:
-    check = exchange._Request(scheme("BFV", _bfv_key()))
+    check = exchange._Request(scheme("BFV", _bfv_key()), 2, None)
     for bad in (None, {"columns": -1, "stride": 1, "parts": []}, {"columns": 2, "stride": 8192, "parts": [b"x"]}):
         with pytest.raises(ValueError, match="expected"):
             check(bad)

@@ -18,7 +18,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from airflow_provider_fate.errors import DataError, FateError, PeerError, PeerTimeout, reason_for_peers
+from airflow_provider_fate.errors import DataError, FateError, PeerError, PeerTimeout, ProtocolError, reason_for_peers
 from airflow_provider_fate.job.parameters import EvaluationParam, HomoLRParam
 from airflow_provider_fate.runtime.components.cross_validation import fold_rows
 from airflow_provider_fate.runtime.components.evaluation import Evaluation
@@ -375,3 +375,133 @@ def test_weights_beyond_all_bounds() -> None:
     data = {party: {"data": rows(x, y)} for party in (GUEST, HOST)}
     error = failing(settings(learning_rate=1e8, optimizer="sgd"), data)
     assert "diverged" in str(error) and "lower the learning rate" in str(error)
+
+
+# --- what the arbiter must not send ---------------------------------------------------------------------------------
+
+THREE = {GUEST: made(80, seed=1), HOST: made(70, seed=2), HOST2: made(60, seed=3)}
+
+
+class Lying:
+    """The arbiter's federation, which tells one party something else under some tags."""
+
+    def __init__(self, federation: Any, ends: str, victim: Any, change: Any) -> None:
+        self._federation, self._ends, self._victim, self._change = federation, ends, victim, change
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._federation, name)
+
+    def send(self, to: Any, tag: str, value: Any) -> None:
+        if not tag.endswith(self._ends):
+            return self._federation.send(to, tag, value)
+        for party in to:
+            chosen = self._victim in (party, None)
+            self._federation.send(party, tag, self._change(value) if chosen else value)
+
+
+def lied_to(
+    monkeypatch: pytest.MonkeyPatch, ends: str, victim: Any, change: Any, parts: dict[Any, Any] = THREE, **more: Any
+) -> tuple[ProtocolError, list[str]]:
+    """The error that all end with, and the tags of masked vectors that the arbiter got."""
+    data = {party: {"train_data": rows(*part)} for party, part in parts.items()}
+    lied = Run(settings(max_iter=3, tol=0), data, kind=HomoLR, **more)  # type: ignore[arg-type]
+    original, sent = lied._component, []
+
+    class Heard:
+        def __init__(self, federation: Any) -> None:
+            self._federation = federation
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._federation, name)
+
+        def send(self, to: Any, tag: str, value: Any) -> None:
+            if tag.endswith("/masked"):
+                sent.append(tag.removesuffix("/masked"))
+            self._federation.send(to, tag, value)
+
+    def wrap(party: Any, federation: Any) -> Any:
+        lies = party == ARBITER
+        return original(party, Lying(federation, ends, victim, change) if lies else Heard(federation))
+
+    monkeypatch.setattr(lied, "_component", wrap)
+    with pytest.raises(ProtocolError) as caught:
+        lied.fit()
+    return caught.value, sent
+
+
+def large(_: Any) -> np.ndarray:
+    return np.array([1 << 39], np.uint64)
+
+
+def more(value: np.ndarray) -> np.ndarray:
+    return value + np.uint64(1)
+
+
+@pytest.mark.parametrize("parts", [THREE, dict(list(THREE.items())[:2])])
+@pytest.mark.parametrize("victim", [GUEST, HOST])
+def test_numbers_of_rows_that_would_single_a_party_out(monkeypatch, victim, parts) -> None:
+    """All but the victim are told that there are very many rows, so that their weights count for nothing."""
+    error, sent = lied_to(monkeypatch, "rows/sum", victim, large, parts)
+    assert error.party == str(ARBITER) and "were not given the same by arbiter-10000" in str(error)
+    assert set(sent) == {"rows"}
+
+
+@pytest.mark.parametrize("count", [0, 70, 71, (1 << 40) + 1, 1 << 61, 1 << 63, (1 << 64) - 80])
+def test_numbers_of_rows_that_cannot_be(monkeypatch, count) -> None:
+    error, sent = lied_to(monkeypatch, "rows/sum", None, lambda _: np.array([count], np.uint64))
+    assert error.party == str(ARBITER) and "arbiter-10000 says that all parties together have" in str(error)
+    assert set(sent) == {"rows"}
+
+
+@pytest.mark.parametrize("victim", [GUEST, HOST, HOST2])
+def test_weights_that_one_party_alone_is_given(monkeypatch, victim) -> None:
+    """No loss of a model that one party alone has, and no step from it, is ever sent."""
+    error, sent = lied_to(monkeypatch, "0/0/weights/sum", victim, more)
+    assert "were not given the same" in str(error)
+    assert set(sent) == {"rows", "0/0/weights"}
+
+
+@pytest.mark.parametrize(
+    ("ends", "change", "last"),
+    [
+        ("0/0/loss/sum", more, "0/1/weights"),
+        ("0/0/verdict", lambda verdict: {**verdict, "best": not verdict["best"]}, "0/1/weights"),
+        ("0/2/loss/sum", more, "0/2/loss"),
+        ("0/2/verdict", lambda verdict: {**verdict, "best": not verdict["best"]}, "0/2/loss"),
+        ("plan", lambda plan: {**plan, "labels": plan["labels"] + 1}, "rows"),
+    ],
+)
+def test_what_else_is_compared(monkeypatch, ends, change, last) -> None:
+    error, sent = lied_to(monkeypatch, ends, HOST, change)
+    assert "were not given the same" in str(error)
+    assert sent[-1] == last
+
+
+def test_averages_are_compared_again_when_parties_come_back(monkeypatch) -> None:
+    """A party's checkpoint is its own: what it says was the last average must be that of all."""
+    parts = {party: {"train_data": rows(*part)} for party, part in THREE.items()}
+    first = Run(settings(max_iter=3, tol=0), parts, kind=HomoLR).fit()  # type: ignore[arg-type]
+    for victim in THREE:
+        kept = {party: dict(first.checkpoints[party].kept) for party in (*THREE, ARBITER)}
+        arrays, meta = kept[victim][2]
+        kept[victim][2] = ({**arrays, "last": arrays["last"] + 1e-9}, meta)
+        again = {party: MemoryCheckpoint(2, kept[party]) for party in kept}
+        error, sent = lied_to(monkeypatch, "nothing", None, None, checkpoints=again)
+        assert "were not given the same" in str(error)
+        assert set(sent) == {"rows"}
+
+
+def test_names_from_the_arbiter_stay_out_of_the_log(monkeypatch) -> None:
+    data = {party: {"train_data": rows(*part)} for party, part in THREE.items()}
+    lied = Run(settings(), data, kind=HomoLR)  # type: ignore[arg-type]
+    original = lied._component
+    change = {"other": ["host-10001", "\x1b[2J\nINFO all is well"], "labels": np.zeros(0)}
+
+    def wrap(party: Any, federation: Any) -> Any:
+        return original(party, Lying(federation, "plan", None, lambda _: change) if party == ARBITER else federation)
+
+    monkeypatch.setattr(lied, "_component", wrap)
+    with pytest.raises(DataError) as caught:
+        lied.fit()
+    assert "host-10001 and guest-9999 have different features" in str(caught.value)
+    assert "all is well" not in str(caught.value)

@@ -55,3 +55,12 @@ def test_no_column_can_wrap(values: list[float], repeats: int, fraction: int, un
 def test_there_and_back() -> None:
     numbers = from_integers([3, -(1 << 80)], np.array([1, 79]))
     assert numbers.tolist() == [1.5, -2.0]
+
+
+def test_numbers_beyond_all_floats_are_refused() -> None:
+    """As a Paillier number can be, of a party that does not keep to the protocol."""
+    for number, scale in ((1 << 1022, 0), (-(1 << 1000), -22), (1 << 1022, 60)):
+        assert np.isfinite(from_integers([number], np.array([scale]))).all()
+    for number, scale in ((1 << 1024, 0), (-(1 << 2040), 1040), (1 << 1000, -30), (1 << 1023, 0)):
+        with pytest.raises(CryptoError, match="far more than sums have"):
+            from_integers([1, number], np.array([0, scale]))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import struct
 from functools import lru_cache
 
+import gmpy2
 import numpy as np
 import pytest
 
 from airflow_provider_fate.errors import ConfigError, CryptoError
 from airflow_provider_fate.runtime.crypto import bfv, paillier
+from airflow_provider_fate.runtime.crypto.fixed_base import FixedBase
+from airflow_provider_fate.runtime.crypto.numbers import write
 from airflow_provider_fate.runtime.crypto.scheme import SecretKey, Slots, VectorScheme, generate, public_limits, scheme
 
 METHODS = ["BFV", "Paillier"]
@@ -172,9 +176,9 @@ def test_bfv_masks_every_coefficient_and_floods_the_noise() -> None:
     (partial,) = cipher.products(cipher.encrypt(vector), encoded, slots)
     body = cipher.finish([partial], cipher.blinds(1)[0])
     sent = bfv._ciphertext(body, bfv._seal().sent)
-    # the flood is at least 2^40 times what the computation left, and decryption is still far from failing
-    assert before - secret.invariant_noise_budget(sent) > 40
-    assert secret.invariant_noise_budget(sent) >= 8
+    # the flood is at least 2^64 times what the computation left here, and two bits are left whatever it left
+    assert before - secret.invariant_noise_budget(sent) > 64
+    assert secret.invariant_noise_budget(sent) >= 2
     plaintext = bfv.seal.Plaintext()
     secret.decrypt(sent, plaintext)
     numbers = np.array([plaintext[place] for place in range(plaintext.coeff_count())], float) / cipher.modulus
@@ -195,6 +199,43 @@ def test_the_flood_is_uniform_over_its_range() -> None:
     assert (values % third == residues[2]).all()
     assert abs(float(high.mean()) / (1 << bfv.FLOOD_BITS) - 0.5) < 6 / np.sqrt(12 * bfv.N)
     assert all(ciphertext[place] == 0 for place in range(3 * bfv.N, 6 * bfv.N, 97))
+
+
+def test_noise_within_its_worst_bounds_decrypts_and_is_flooded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest flood there is, and a vector and columns as large as noise bounds allow, of several partitions."""
+    low = bfv._seal().primes[0] - 1
+    monkeypatch.setattr(bfv, "_below", lambda limit: np.full(bfv.N, low, np.uint64))
+    uniform = bfv._uniform
+    monkeypatch.setattr(
+        bfv,
+        "_uniform",
+        lambda bits: np.full(bfv.N, (1 << bits) - 1, np.uint64) if bits == bfv.FLOOD_BITS else uniform(bits),
+    )
+    cipher, slots = public("BFV"), Slots(bfv.N, 1)
+    factor = (1 << cipher.factor_bits) - 1
+    random = np.random.default_rng(0)
+    blind, partials = cipher.blinds(1)[0], []
+    for _ in range(16):
+        others = [cipher.encrypt(np.array([1 << 20])) for _ in range(7)]
+        vector = cipher.combine(others, np.array([1 << 20]))
+        columns = random.choice([-factor, factor], (1, bfv.N))
+        partials += cipher.products(vector, cipher.encode(columns, slots), slots)
+    secret = key("BFV")._decryptor  # type: ignore[attr-defined]
+    plain = bfv._part(bfv._save(partials[0].ciphertext), None).ciphertext
+    bfv._seal().evaluator.transform_from_ntt_inplace(plain)
+    # noise of 2^49 at most, of the 2^108 that decryption has room for
+    assert secret.invariant_noise_budget(plain) >= 108 - 49
+    sent = bfv._ciphertext(cipher.finish(partials, blind), bfv._seal().sent)
+    assert secret.invariant_noise_budget(sent) == 2
+
+
+def test_bfv_refuses_more_than_its_noise_bounds_cover() -> None:
+    public("BFV").check_size(bfv.MOST_PARTIES, bfv.MOST_PARTITIONS)
+    with pytest.raises(CryptoError, match="up to 32 parties, not 33"):
+        public("BFV").check_size(33, 1)
+    with pytest.raises(CryptoError, match="up to 4096 partitions .computing_partitions., not 5000"):
+        public("BFV").check_size(2, 5000)
+    public("Paillier").check_size(1000, 10**6)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -253,6 +294,19 @@ def test_bfv_refuses_ciphertexts_of_another_kind() -> None:
             cipher.combine([cipher.read(bfv.LENGTH.pack(len(saved)) + saved)], np.arange(20))
 
 
+def test_bfv_refuses_a_ciphertext_that_is_the_key() -> None:
+    """(0, q / t) decrypts to the secret key, and (c, 0) needs none."""
+    state = bfv._seal()
+    q = state.primes[0] * state.primes[1]
+    version = bfv.HEADER.unpack_from(bfv._save(bfv.seal.Plaintext("1")))[2:4]
+    start = struct.pack("<4QBQQQdQ", *state.sent, 0, 2, bfv.N, 2, 1.0, 1)
+    for part in (0, 1):
+        residues = np.zeros((2, 2, bfv.N), "<u8")
+        residues[part, :, 0] = [((q + (1 << 52)) >> bfv.PLAIN_BITS) % prime for prime in state.primes[:2]]
+        with pytest.raises(CryptoError, match="not a BFV ciphertext"):
+            key("BFV").decrypt([bfv._head(version, start, 4 * bfv.N) + residues.tobytes()], Slots(20, 1))
+
+
 def test_bfv_refuses_an_overflow() -> None:
     cipher, slots = public("BFV"), Slots(1, 4)
     state = bfv._seal()
@@ -282,6 +336,38 @@ def test_public_keys_are_checked() -> None:
     for bad in (b"", good[:-1], even, short, unit, shared, prime, weak):
         with pytest.raises(CryptoError):
             paillier.Paillier(bad)
+
+
+def test_paillier_bases_of_small_order_are_refused() -> None:
+    """Their powers hide nothing; also where the order is small modulo one factor only, or but for the content."""
+    secret = key("Paillier")
+    p, q, n, h = secret.p, secret.q, secret.public.n, secret.public.h  # type: ignore[attr-defined]
+    at_q = h + (1 - h) * q * q * gmpy2.invert(q * q, p * p)  # 1 modulo p, as h is modulo q
+    few = gmpy2.powmod(h, (p - 1) * (q - 1) // 2, n * n)
+    assert at_q % p == 1 and (at_q - h) % q == 0
+    for bad in (1, 1 + n, n * n - 1, n - 1, few, -few, at_q, -at_q):
+        with pytest.raises(CryptoError, match="unit of large order"):
+            paillier.Paillier(write([n], 128) + write([bad % (n * n)], 256))
+    paillier.Paillier(write([n], 128) + write([h], 256))
+
+
+@pytest.mark.parametrize("rows", [0, 20])
+def test_paillier_s_randomness_is_longer_than_the_group_for_who_has_the_factors(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    true = FixedBase.random_powers
+
+    def record(self: FixedBase, count: int, bits: int) -> list[gmpy2.mpz]:
+        drawn.extend([bits] * count)
+        return true(self, count, bits)
+
+    monkeypatch.setattr(FixedBase, "random_powers", record)
+    public("Paillier").encrypt(np.arange(rows))
+    assert drawn == [512] * rows
+    drawn.clear()
+    public("Paillier").blinds(3)
+    assert drawn == [1024 + 64] * 3
 
 
 def test_keys_have_the_length_asked_for() -> None:

@@ -55,13 +55,16 @@ class HomoTraining:
 
     def run(self) -> list[Fitted]:
         """Train all models, from the checkpoint where there is one."""
-        everywhere = self.summand.sum("rows", np.array([self.rows.count], float), bits=0)[0]
+        everywhere = self.summand.rows(self.rows.count)
         self._share = self.rows.count / everywhere
-        self.ctx.log(f"{self.rows.count} of {everywhere:.0f} rows are here")
+        self.ctx.log(f"{self.rows.count} of {everywhere} rows are here")
         current, last, state = None, None, {}
         if self.ctx.checkpoint.step is not None:
             (*self._done, current), state, arrays = restored(self.ctx)
             last = arrays["last"]
+            if current.losses:
+                self.summand.note(last)
+        self.summand.agree("rows")
         while len(self._done) < len(self.starts):
             number = len(self._done)
             fitted = current or Fitted(self.starts[number])
@@ -71,6 +74,7 @@ class HomoTraining:
                 fitted.weights = fitted.best_weights
             self._done.append(fitted)
             current, last, state = None, None, {}
+        self.summand.agree("end")
         return self._done
 
     def _train(self, number: int, fitted: Fitted, last: np.ndarray, state: dict[str, np.ndarray]) -> None:
@@ -101,6 +105,8 @@ class HomoTraining:
     def _average(self, tag: str, number: int, fitted: Fitted, optimizer: Optimizer) -> np.ndarray:
         federation, arbiter = self.ctx.federation, arbiter_of(self.ctx)
         fitted.weights = self.summand.sum(f"{tag}/weights", self._share * fitted.weights)
+        # the loss of a model that nobody else has would say something about this party alone
+        self.summand.agree(f"{tag}/weights")
         model = _Model(fitted.weights, self.settings.init_param.fit_intercept, self.labels[number], None)
         loss = sum(self.rows.map(_loss, [model] * self.rows.partitions)) / self.rows.count
         mean = float(self.summand.sum(f"{tag}/loss", np.array([self._share * loss]))[0])
@@ -112,6 +118,7 @@ class HomoTraining:
         if self.ctx.party.role == "guest":
             federation.send(arbiter, f"{tag}/judged", {"best": best, "stale": enough})
         verdict = federation.receive(arbiter, f"{tag}/verdict", VERDICT)
+        self.summand.note(np.array([verdict["stop"], verdict["converged"], verdict["best"]]))
         fitted.stopped, fitted.converged = verdict["stop"], verdict["converged"]
         if verdict["best"]:
             fitted.best_iteration, fitted.best_weights = fitted.iterations, fitted.weights

@@ -19,7 +19,12 @@ from airflow_provider_fate.runtime.components.base import Component, Outputs, ar
 from airflow_provider_fate.runtime.components.cross_validation import cross_validate
 from airflow_provider_fate.runtime.components.labels import MOST_CLASSES, Classes
 from airflow_provider_fate.runtime.components.linear.batches import Batches
-from airflow_provider_fate.runtime.components.linear.exchange import Exchange, GuestExchange, HostExchange
+from airflow_provider_fate.runtime.components.linear.exchange import (
+    MOST_COLUMNS,
+    Exchange,
+    GuestExchange,
+    HostExchange,
+)
 from airflow_provider_fate.runtime.components.linear.extent import Extent
 from airflow_provider_fate.runtime.components.linear.links import Link
 from airflow_provider_fate.runtime.components.linear.predictions import (
@@ -43,13 +48,14 @@ from airflow_provider_fate.runtime.components.linear.stored import (
 from airflow_provider_fate.runtime.components.linear.training import Training, arbitrate, own_seed, starting_weights
 from airflow_provider_fate.runtime.crypto.scheme import VectorScheme, generate, public_limits, scheme
 from airflow_provider_fate.runtime.data import Model, Rows, Schema
-from airflow_provider_fate.runtime.federation.checks import DictOf, Integer, Optional_
+from airflow_provider_fate.runtime.federation.checks import DictOf, Integer, ListOf, Optional_
 
 #: bits after the point where ``floating_point_precision`` is null: as many as there is room for
 MOST_PRECISION = 52
 
-HOST_DATA = DictOf({"features": Integer(0, 1 << 30), "train": ROWS, "validate": Optional_(ROWS)})
-PLAN = DictOf({"models": Integer(1, MOST_CLASSES), "batches": Integer(1, MOST_ROWS)})
+HOST_DATA = DictOf({"features": Integer(0, MOST_COLUMNS), "train": ROWS, "validate": Optional_(ROWS)})
+NUMBERS = {"models": Integer(1, MOST_CLASSES), "batches": Integer(1, MOST_ROWS)}
+PLAN = DictOf(NUMBERS)
 
 
 class HeteroLinear(Component):
@@ -124,9 +130,12 @@ class HeteroLinear(Component):
         federation, encryption = self.ctx.federation, self.parameters.encrypt_param
         key = generate(encryption.method, encryption.key_length)
         federation.send([federation.guest, *federation.hosts], "public_key", key.public.public)
-        plan = federation.receive(federation.guest, "plan", PLAN)
+        columns = ListOf(Integer(0, MOST_COLUMNS), length=1 + len(federation.hosts))
+        plan = federation.receive(federation.guest, "plan", DictOf({**NUMBERS, "columns": columns}))
         loss_share = self.link is not None and len(federation.hosts) == 1
-        iterations = arbitrate(self.ctx, self.parameters, key, plan["models"], plan["batches"], loss_share)
+        iterations = arbitrate(
+            self.ctx, self.parameters, key, plan["models"], plan["batches"], plan["columns"], loss_share
+        )
         return Outputs(summary={"iterations": iterations})
 
     # --- guest ------------------------------------------------------------------------------------------------------
@@ -141,6 +150,9 @@ class HeteroLinear(Component):
         if validate is not None and validate.schema.label_name is None:
             raise DataError(f"{self.ctx.name}: validate_data has no label at the guest")
         batches = self._batches(train)
+        intercept = self.parameters.init_param.fit_intercept
+        # what the arbiter may decrypt for each party in a batch: with one host, the loss besides
+        columns = [len(train.schema.features) + intercept + (len(federation.hosts) == 1)]
         for host in federation.hosts:
             said = federation.receive(host, "data", HOST_DATA)
             check_same_rows(self.ctx.name, host, said["train"], rows_value(train, extent.ids), "train_data")
@@ -152,10 +164,11 @@ class HeteroLinear(Component):
                 own = rows_value(validate, checked.ids)
                 check_same_rows(self.ctx.name, host, said["validate"], own, "validate_data")
             self._private_enough(host, said["features"], batches)
+            columns.append(said["features"])
         labels = targets.labels
         plan = {"models": len(labels), "batches": batches.number}
-        federation.send([*federation.hosts, federation.arbiter], "plan", plan)
-        intercept = self.parameters.init_param.fit_intercept
+        federation.send(federation.hosts, "plan", plan)
+        federation.send(federation.arbiter, "plan", {**plan, "columns": columns})
         exchange = self._exchange(self.guest_exchange, train, extent, intercept)
         starts = self._starts(train, len(labels), intercept, start)
 

@@ -44,6 +44,7 @@ from airflow_provider_fate.runtime.federation.checks import Bytes, DictOf, Integ
 #: more ciphertexts than this are finished by the engine's workers rather than in the driver
 FEW_PARTS = 64
 MOST_COLUMNS = 10_000_000
+MOST_STRIDE = 1 << 40
 #: scale of the loss vector at most
 MOST_LOSS_BITS = 12
 
@@ -96,6 +97,7 @@ class Exchange:
         self._largest = np.append(extent.largest, 1.0) if intercept else extent.largest
         self._sums = np.append(extent.sums, float(rows.count)) if intercept else extent.sums
         self._parties = 1 + len(ctx.federation.hosts)
+        cipher.check_size(self._parties, rows.partitions)
 
     def close(self) -> None:
         """Free what this process keeps, and what executors do."""
@@ -346,20 +348,26 @@ class HostExchange(Exchange):
         federation.send(arbiter_of(self.ctx), f"{tag}/loss", random)
 
 
-def serve(ctx: Context, key: SecretKey, tag: str, loss_share: bool) -> None:
+def serve(ctx: Context, key: SecretKey, tag: str, columns: Sequence[int], loss_share: bool) -> None:
     """The arbiter's part in a batch: decrypt masked numbers for each party.
 
+    Nobody can see what a ciphertext holds, or that it is the result of a computation. What bounds what a party has
+    decrypted is how many numbers it gets: as many as the columns that the guest agreed to, which are fewer than a
+    batch's rows at each host. They stand in as many ciphertexts as the guest's rows need, whose stride is everybody's.
+
+    :param columns: of the guest (the loss among them) and of each host, from the guest's plan
     :param loss_share: whether the host gives a share of its own part of the loss
-    :raises ProtocolError: a party sent what is no ciphertext of this protocol
+    :raises ProtocolError: a party sent what is no ciphertext of this protocol, or not as many products as agreed on
     """
     federation, cipher = ctx.federation, key.public
-    share = 0
+    share, stride = 0, None
     if loss_share:
         share = federation.receive(federation.hosts[0], f"{tag}/loss", Integer(0, cipher.modulus - 1))
-    for party in (federation.guest, *federation.hosts):
-        request = federation.receive(party, f"{tag}/products", _Request(cipher))
+    for party, count in zip((federation.guest, *federation.hosts), columns, strict=True):
+        request = federation.receive(party, f"{tag}/products", _Request(cipher, count, stride))
+        stride = request["stride"]
         try:
-            numbers = key.decrypt(request["parts"], Slots(request["columns"], request["stride"]))
+            numbers = key.decrypt(request["parts"], Slots(count, stride))
         except CryptoError as error:
             raise ProtocolError(str(party), f"products from {party} cannot be decrypted: {error}") from None
         if loss_share and party.role == "guest":
@@ -371,14 +379,21 @@ def serve(ctx: Context, key: SecretKey, tag: str, loss_share: bool) -> None:
 
 @dataclass(frozen=True)
 class _Request:
-    """Finished products, as many as their columns need."""
+    """Finished products, as many as their columns need.
+
+    :param columns: of the party, no more and no fewer
+    :param stride: of the batch, where it is known
+    """
 
     cipher: VectorScheme
+    columns: int
+    stride: int | None
 
     def __call__(self, value: Any) -> None:
-        shape = {"columns": Integer(0, MOST_COLUMNS), "stride": Integer(0, 1 << 40)}
+        strides = Integer(0, MOST_STRIDE) if self.stride is None else Integer(self.stride, self.stride)
+        shape = {"columns": Integer(self.columns, self.columns), "stride": strides}
         DictOf({**shape, "parts": ListOf(Bytes(), max_length=MOST_COLUMNS)})(value)
-        count = self.cipher.parts(Slots(value["columns"], value["stride"]))
+        count = self.cipher.parts(Slots(self.columns, value["stride"]))
         self.cipher.check_parts(count)(value["parts"])
 
 

@@ -180,11 +180,13 @@ class Training:
 
 
 def arbitrate(
-    ctx: Context, settings: Settings, key: SecretKey, models: int, batches: int, loss_share: bool
-) -> list[int]:
+    ctx: Context, settings: Settings, key: SecretKey, models: int, batches: int, columns: Sequence[int],
+    loss_share: bool,
+) -> list[int]:  # fmt: skip
     """The loop at the arbiter.
 
     :param batches: in an iteration
+    :param columns: of each party, see :func:`~.exchange.serve`
     :param loss_share: see :func:`~.exchange.serve`
     :return: iterations of each model
     """
@@ -196,7 +198,7 @@ def arbitrate(
             number, iteration, iterations = number + 1, 0, [*iterations, iteration]
     while number < models:
         for place in range(batches):
-            serve(ctx, key, f"{number}/{iteration}/{place}", loss_share)
+            serve(ctx, key, f"{number}/{iteration}/{place}", columns, loss_share)
         verdict = ctx.federation.receive(ctx.federation.guest, f"{number}/{iteration}/verdict", VERDICT)
         iteration += 1
         state = {"model": number, "iteration": iteration, "iterations": iterations, "stopped": verdict["stop"]}
