@@ -207,7 +207,8 @@ def report(config: dict[str, Any], count: int, rounds: int) -> None:
     rate = {name: count / min(seconds) for name, seconds in lines.items()}
     ping = two_parties(config, _ping, _pong, 100)
     print(f"messages of 1 MiB over RabbitMQ, plain pika with confirms   {rate['pika']:8.1f} MiB/s  (the limit)")
-    for name, text in (("bodies", f"{count} values"), ("array", "one array in pieces"), ("sealed", f"{count} values, encrypted")):
+    texts = {"bodies": f"{count} values", "array": "one array in pieces", "sealed": f"{count} values, encrypted"}
+    for name, text in texts.items():
         ratio = rate[name] / rate["pika"]
         print(
             f"  two parties, {text:<43}   {rate[name]:8.1f} MiB/s  {ratio:5.2f} of the limit, aim 0.80"
