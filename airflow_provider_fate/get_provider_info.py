@@ -69,6 +69,7 @@ _RABBITMQ = {
             "port": "5672 (5671 with TLS)",
             "schema": "/",
             "routes": '{"10000": "broker_of_10000"}',
+            "peer_keys": '{"10000": "<44 characters>"}',
         },
     },
     "conn-fields": {
@@ -76,6 +77,17 @@ _RABBITMQ = {
             "Routes to peers",
             "JSON: for a party id, the id of the connection to the broker that takes messages for it. "
             "Parties without a route are reached through this broker.",
+            format="multiline",
+        ),
+        "private_key": _field(
+            "Private key",
+            "Encrypts messages from party to party: the private key that python -m airflow_provider_fate.keys prints. "
+            "All parties have one, or none has.",
+            format="password",
+        ),
+        "peer_keys": _field(
+            "Public keys of peers",
+            "JSON: for a party id, the public key that its owner has told you.",
             format="multiline",
         ),
         "max_message_size": _field(

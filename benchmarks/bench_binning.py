@@ -11,32 +11,25 @@ decryption of the sums.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from airflow_provider_fate.job.parameters import HeteroFeatureBinningParam
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.components.base import Context, NoCheckpoint
 from airflow_provider_fate.runtime.components.hetero_feature_binning import HeteroFeatureBinning
 from airflow_provider_fate.runtime.crypto.additive import generate
-from airflow_provider_fate.runtime.data import Block, Rows, Schema
-from airflow_provider_fate.runtime.federation.directory import DirectoryTransport
-from airflow_provider_fate.runtime.federation.messages import new_nonce
-from airflow_provider_fate.runtime.federation.session import Session
-from airflow_provider_fate.runtime.local_engine import LocalEngine
+from airflow_provider_fate.runtime.data import Block
+from benchmarks.parties import GUEST, HOST, Bench, rows_of, together
 
 ROUNDS = 3
 BINS = 10
 METHODS = {"quantile": {}, "optimal (iv, from 100 bins)": {"init_bin_nums": 100}}
-PARTIES = (Party("guest", "9999"), Party("host", "10000"))
+PARTIES = (GUEST, HOST)
 
 
 def main(count: int, columns: int) -> None:
@@ -48,7 +41,8 @@ def main(count: int, columns: int) -> None:
         for number in range(ROUNDS):
             bares.append(bare(count, columns))
             for name, times in found.items():
-                times.append(together(count, columns, f"{folder}/{number}-{name[:3]}", name))
+                place = f"{folder}/{number}-{name[:3]}"
+                times.append(max(together(run_party, PARTIES, count, columns, place, name).values()))
     best = min(bares, key=sum)
     print(f"  bare: key and labels       {best[0]:6.2f} s  {best[0] / count * 1e6:6.1f} us a row")
     print(f"  bare: additions, decryption{best[1]:6.2f} s  {best[1] / count / columns * 1e6:6.1f} us a row and column")
@@ -57,51 +51,24 @@ def main(count: int, columns: int) -> None:
     print(f"  ours / bare                {min(found['quantile']) / sum(best):6.2f}    (aim: 1.50 or less)")
 
 
-def together(count: int, columns: int, folder: str, name: str) -> float:
-    """Seconds from the moment that both parties are ready to the end of the slower one."""
-    context = multiprocessing.get_context("spawn")
-    ready, ended = context.Barrier(len(PARTIES)), context.Queue()
-    processes = [
-        context.Process(target=run_party, args=(party, count, columns, folder, name, ready, ended)) for party in PARTIES
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        if process.exitcode:
-            raise SystemExit(f"a party ended with {process.exitcode}")
-    return max(ended.get() for _ in processes)
-
-
-def run_party(party: Party, count: int, columns: int, folder: str, name: str, ready: Any, ended: Any) -> None:
+def run_party(party: Party, count: int, columns: int, folder: str, name: str, ready: Any) -> float:
+    """Seconds from the moment that both parties are ready."""
     rows = rows_of(party, count, columns)
-    session = Session(DirectoryTransport(Path(folder)), "bench", party, PARTIES, new_nonce(), 60, {})
-    session.meet()
-    context = Context(
-        "binning", party, session.federation(), LocalEngine(), lambda _: None, lambda *_, **__: None, NoCheckpoint()
-    )
+    bench = Bench(party, PARTIES, folder)
     more = METHODS[name]
     how = {"method": "optimal", "optimal_binning_param": more} if more else {}
-    component = HeteroFeatureBinning(context, HeteroFeatureBinningParam(bin_num=BINS, **how))
+    component = HeteroFeatureBinning(bench.context, HeteroFeatureBinningParam(bin_num=BINS, **how))
     ready.wait()
     started = time.perf_counter()
     found = component.fit({"data": rows}, {})
     found.data["data"].map(_size)
-    ended.put(time.perf_counter() - started)
-    session.finish()
+    seconds = time.perf_counter() - started
+    bench.session.finish()
+    return seconds
 
 
 def _size(block: Block, _: Any) -> int:
     return len(block)
-
-
-def rows_of(party: Party, count: int, columns: int) -> Rows:
-    random = np.random.default_rng(len(party.role))
-    x = random.normal(size=(count, columns))
-    y = (x[:, 0] + random.normal(size=count) > 0).astype(float) if party.role == "guest" else None
-    schema = Schema("id", tuple(f"x{place}" for place in range(columns)), None if y is None else "y")
-    ids = pa.array([f"{place:08d}" for place in range(count)], pa.string())
-    return LocalEngine().rows([Block(ids, x, y)], schema)
 
 
 def bare(count: int, columns: int) -> tuple[float, float]:

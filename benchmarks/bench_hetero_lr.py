@@ -5,42 +5,35 @@
 Three processes, one for each party, with messages through a directory; full batch, BFV. Bare is what the protocol
 cannot do without, as plain calls of SEAL with everything in memory: encryptions, additions, transforms, products with
 the encoded columns, masks, decryptions; in the order of the protocol, with what two parties do at the same time counted
-once (the longer). Encoding the columns, once for a training, is not in it, and not in the epochs after the first. Encryptions count where
-they are used, although ours makes some of them while it waits.
+once (the longer). Encoding the columns, once for a training, is not in it, and not in the epochs after the first.
+Encryptions count where they are used, although ours makes some of them while it waits.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from airflow_provider_fate.job.parameters.hetero_lr import HeteroLRParam
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.components.base import Context, NoCheckpoint
 from airflow_provider_fate.runtime.components.hetero_lr import HeteroLR
 from airflow_provider_fate.runtime.crypto import bfv
-from airflow_provider_fate.runtime.data import Block, Rows, Schema
-from airflow_provider_fate.runtime.federation.directory import DirectoryTransport
-from airflow_provider_fate.runtime.federation.messages import new_nonce
-from airflow_provider_fate.runtime.federation.session import Session
-from airflow_provider_fate.runtime.local_engine import LocalEngine
+from benchmarks.parties import ARBITER, GUEST, HOST, Bench, rows_of, together
 
 EPOCHS = 7
-PARTIES = (Party("guest", "9999"), Party("host", "10000"), Party("arbiter", "10000"))
+PARTIES = (GUEST, HOST, ARBITER)
 
 
 def main(count: int, features: int) -> None:
     bare_before = bare(count, features)
     with tempfile.TemporaryDirectory() as folder:
-        first, *later = epochs(count, features, folder)
+        told = together(run_party, PARTIES, count, features, folder)
+    first, *later = told["guest"]["seconds"]
     path, total = min(bare_before, bare(count, features))
     ours = min(later)
     print(f"HeteroLR epoch, {count} rows x ({features} + {features}) features, full batch, BFV, a process a party:")
@@ -48,49 +41,28 @@ def main(count: int, features: int) -> None:
     print(f"  HeteroLR                     {ours:6.3f} s  (best of {len(later)}; median {np.median(later):.3f} s)")
     print(f"  first epoch, with encoding   {first:6.3f} s")
     print(f"  ours / bare                  {ours / path:6.2f}    (aim: 1.50 or less)")
+    sent = {role: one["bytes"] / 1e6 for role, one in told.items()}
+    listed = ", ".join(f"{role} {megabytes:.1f}" for role, megabytes in sent.items())
+    print(f"  on the wire                  {sum(sent.values()):6.1f} MB an epoch  ({listed})")
 
 
-def epochs(count: int, features: int, folder: str) -> list[float]:
-    """Seconds of each epoch, at the guest."""
-    context = multiprocessing.get_context("spawn")
-    ended = context.Queue()
-    processes = [context.Process(target=run_party, args=(party, count, features, folder, ended)) for party in PARTIES]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        if process.exitcode:
-            raise SystemExit(f"a party ended with {process.exitcode}")
-    return ended.get()
-
-
-def run_party(party: Party, count: int, features: int, folder: str, ended: Any) -> None:
+def run_party(party: Party, count: int, features: int, folder: str, ready: Any) -> dict[str, Any]:
+    """Seconds of each epoch, and the bytes that the party sends in one."""
     marks: list[float] = []
+    sent: list[int] = []
 
     def log(text: str) -> None:
         marks.append(time.perf_counter())
+        sent.append(bench.transport.sent)
 
-    session = Session(DirectoryTransport(Path(folder) / "messages"), "bench", party, PARTIES, new_nonce(), 60, {})
-    session.meet()
-    context = Context(
-        "hetero_lr_0", party, session.federation(), LocalEngine(), log, lambda *_, **__: None, NoCheckpoint()
-    )
+    rows = None if party == ARBITER else rows_of(party, count, features)
+    bench = Bench(party, PARTIES, folder, log)
     settings = HeteroLRParam(max_iter=EPOCHS, learning_rate=0.05, tol=0)
-    data = {} if party.role == "arbiter" else {"train_data": rows_of(party, count, features)}
+    ready.wait()
     started = time.perf_counter()
-    HeteroLR(context, settings).fit(data, {})
-    session.finish()
-    if party.role == "guest":
-        ended.put(np.diff([started, *marks]).tolist())
-
-
-def rows_of(party: Party, count: int, features: int) -> Rows:
-    random = np.random.default_rng(len(party.role))
-    x = random.normal(size=(count, features))
-    y = (x[:, 0] + random.normal(size=count) > 0).astype(float) if party.role == "guest" else None
-    schema = Schema("id", tuple(f"x{place}" for place in range(features)), None if y is None else "y")
-    ids = pa.array([f"{place:08d}" for place in range(count)], pa.string())
-    return LocalEngine().rows([Block(ids, x, y)], schema)
+    HeteroLR(bench.context, settings).fit({} if rows is None else {"train_data": rows}, {})
+    bench.session.finish()
+    return {"seconds": np.diff([started, *marks]).tolist(), "bytes": float(np.median(np.diff(sent)))}
 
 
 def bare(count: int, features: int) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import statistics
 import tempfile
 import time
@@ -25,12 +26,13 @@ from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.base import Federation
 from airflow_provider_fate.runtime.federation.checks import Array, Integer
 from airflow_provider_fate.runtime.federation.config import transport_from_config
+from airflow_provider_fate.runtime.federation.keys import Keys, encode_key
 from airflow_provider_fate.runtime.federation.messages import new_nonce
 from airflow_provider_fate.runtime.federation.session import Session
 
 GUEST, HOST = Party("guest", "9999"), Party("host", "10000")
 MIB = 1 << 20
-ROOM = 512  # bytes of a body that are not the value
+ROOM = 640  # bytes of a body that are not the value
 BODY = MIB - ROOM
 
 _processes = multiprocessing.get_context("spawn")
@@ -193,15 +195,20 @@ def main() -> None:
 
 def report(config: dict[str, Any], count: int, rounds: int) -> None:
     """Measure in turns, so that whatever else the machine does meets all alike."""
-    lines: dict[str, list[float]] = {"pika": [], "bodies": [], "array": []}
+    key = Keys(os.urandom(32))
+    public = encode_key(key.public)
+    sealed = {**config, "private_key": encode_key(key.private), "peer_keys": {"9999": public, "10000": public}}
+    lines: dict[str, list[float]] = {"pika": [], "bodies": [], "array": [], "sealed": []}
     for _ in range(rounds):
         lines["pika"].append(plain_pika(config, count))
         lines["bodies"].append(two_parties(config, _send_values, _receive_values, count, BODY))
         lines["array"].append(two_parties(config, _send_values, _receive_values, 1, count * BODY))
+        lines["sealed"].append(two_parties(sealed, _send_values, _receive_values, count, BODY))
     rate = {name: count / min(seconds) for name, seconds in lines.items()}
     ping = two_parties(config, _ping, _pong, 100)
     print(f"messages of 1 MiB over RabbitMQ, plain pika with confirms   {rate['pika']:8.1f} MiB/s  (the limit)")
-    for name, text in (("bodies", f"{count} values"), ("array", "one array in pieces")):
+    texts = {"bodies": f"{count} values", "array": "one array in pieces", "sealed": f"{count} values, encrypted"}
+    for name, text in texts.items():
         ratio = rate[name] / rate["pika"]
         print(
             f"  two parties, {text:<43}   {rate[name]:8.1f} MiB/s  {ratio:5.2f} of the limit, aim 0.80"

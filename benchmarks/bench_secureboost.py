@@ -11,43 +11,25 @@ of a tree, in which one party works while the other does.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from airflow_provider_fate.job.parameters.secureboost import HeteroSecureBoostParam
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.components.base import Context, NoCheckpoint
 from airflow_provider_fate.runtime.components.binning.quantiles import places, split_points
 from airflow_provider_fate.runtime.components.boosting.fixed import Packing
 from airflow_provider_fate.runtime.components.hetero_secureboost import HeteroSecureBoost
 from airflow_provider_fate.runtime.crypto.additive import generate
-from airflow_provider_fate.runtime.data import Block, Rows, Schema
-from airflow_provider_fate.runtime.federation.directory import DirectoryTransport
-from airflow_provider_fate.runtime.federation.messages import new_nonce
-from airflow_provider_fate.runtime.federation.session import Session
-from airflow_provider_fate.runtime.local_engine import LocalEngine
+from benchmarks.parties import GUEST, HOST, Bench, rows_of, together
 
 TREES = 3
 BINS = 32
-PARTIES = (Party("guest", "9999"), Party("host", "10000"))
-
-
-class CountingTransport(DirectoryTransport):
-    """Counts the bytes that it sends."""
-
-    sent = 0
-
-    def send(self, to: Party, body: bytes) -> None:
-        self.sent += len(body)
-        super().send(to, body)
+PARTIES = (GUEST, HOST)
 
 
 def main(count: int, features: int, depths: list[int]) -> None:
@@ -76,53 +58,30 @@ def main(count: int, features: int, depths: list[int]) -> None:
 
 def train(count: int, features: int, depth: int, folder: str) -> dict[str, dict[str, Any]]:
     """What each party tells of its run."""
-    context = multiprocessing.get_context("spawn")
-    ended = context.Queue()
-    processes = [
-        context.Process(target=run_party, args=(party, count, features, depth, folder, ended)) for party in PARTIES
-    ]
-    for process in processes:
-        process.start()
-    told = dict(ended.get(timeout=3600) for _ in PARTIES)
-    for process in processes:
-        process.join()
-        if process.exitcode:
-            raise SystemExit(f"a party ended with {process.exitcode}")
-    return told
+    return together(run_party, PARTIES, count, features, depth, folder)
 
 
-def run_party(party: Party, count: int, features: int, depth: int, folder: str, ended: Any) -> None:
+def run_party(party: Party, count: int, features: int, depth: int, folder: str, ready: Any) -> dict[str, Any]:
     walls: list[float] = []
     processor: list[float] = []
 
     def log(text: str) -> None:
-        walls.append(time.perf_counter())
-        processor.append(time.process_time())
+        if text.startswith("round "):
+            walls.append(time.perf_counter())
+            processor.append(time.process_time())
 
-    transport = CountingTransport(Path(folder) / "messages")
-    session = Session(transport, "bench", party, PARTIES, new_nonce(), 60, {})
-    session.meet()
-    engine = LocalEngine()
-    context = Context("boost_0", party, session.federation(), engine, log, lambda *_, **__: None, NoCheckpoint())
+    rows = rows_of(party, count, features)
+    bench = Bench(party, PARTIES, folder, log)
     settings = HeteroSecureBoostParam(num_trees=TREES, bin_num=BINS, tree_param={"max_depth": depth}, tol=0)
+    ready.wait()
     started = time.perf_counter()
-    outputs = HeteroSecureBoost(context, settings).fit({"train_data": rows_of(party, count, features)}, {})
-    session.finish()
+    outputs = HeteroSecureBoost(bench.context, settings).fit({"train_data": rows}, {})
+    bench.session.finish()
     trees = [] if outputs.model is None else [tree["nodes"] for tree in outputs.model.meta["trees"]]
-    told = {"walls": walls, "processor": processor, "sent": transport.sent, "first": walls[0] - started}
-    ended.put((party.role, {**told, "trees": trees}))
-
-
-def rows_of(party: Party, count: int, features: int) -> Rows:
-    random = np.random.default_rng(len(party.role))
-    x = random.normal(size=(count, features))
-    y = None
-    if party.role == "guest":
-        other = np.random.default_rng(len("host")).normal(size=(count, features))
-        y = (x[:, 0] + other[:, 0] * other[:, 1] + random.normal(size=count) > 0).astype(float)
-    schema = Schema("id", tuple(f"x{place}" for place in range(features)), None if y is None else "y")
-    ids = pa.array([f"{place:08d}" for place in range(count)], pa.string())
-    return LocalEngine().rows([Block(ids, x, y)], schema)
+    return {
+        "walls": walls, "processor": processor, "sent": bench.transport.sent, "first": walls[0] - started,
+        "trees": trees,
+    }  # fmt: skip
 
 
 def bare(count: int, features: int, tree: list[dict[str, Any]]) -> dict[str, float]:

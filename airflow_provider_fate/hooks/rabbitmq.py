@@ -28,6 +28,7 @@ from airflow_provider_fate.hooks.forms import field_behaviour, form_widgets
 from airflow_provider_fate.hooks.network import reason
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.amqp import Broker, Tls
+from airflow_provider_fate.runtime.federation.keys import Keys, fingerprint
 
 _TLS = ("use_ssl", "verify", "ca_file", "client_cert", "client_key")
 _EXTRAS = (
@@ -38,6 +39,8 @@ _EXTRAS = (
     "max_message_size",
     "connection_timeout",
     "reconnect_timeout",
+    "private_key",
+    "peer_keys",
 )
 _ROUTE = ("host", "port", "vhost", "login", "password", *_TLS)
 _EXAMPLE = "--conn-type fate_rabbitmq --conn-host BROKER --conn-login USER --conn-password ... --conn-schema VHOST"
@@ -172,6 +175,22 @@ class FateRabbitMQHook(BaseHook):
             tls=tls,
         )
 
+    @cached_property
+    def keys(self) -> Keys | None:
+        """The long-term keys by which messages are encrypted from party to party; None where they are not.
+
+        :raises ConnectionConfigError: a key is none, or there are ``peer_keys`` without a ``private_key``
+        """
+        private, peers = self._extras.text("private_key"), self._extras.mapping("peer_keys")
+        if not private:
+            if peers:
+                raise self._extras.error("private_key", "it is empty, and peer_keys are given")
+            return None
+        try:
+            return Keys.parse(private, peers)
+        except ConfigError as error:
+            raise self._extras.error(error.path, error.problem) from None
+
     @property
     def max_message_size(self) -> int:
         """The largest message body, in bytes."""
@@ -212,24 +231,37 @@ class FateRabbitMQHook(BaseHook):
             "max_message_size": self.max_message_size,
             "connection_timeout": self.timeout,
             "reconnect_timeout": self._extras.number("reconnect_timeout", 300, 1, 86400),
+            **(self.keys.as_config() if self.keys else {}),
         }
 
     def describe(self) -> dict[str, Any]:
         """The same for logs: no secrets."""
         routes = {party_id: str(broker) for party_id, broker in self.routes.items()}
-        return {"kind": "rabbitmq", "broker": str(self.broker), "login": self.broker.login, "routes": routes}
+        own = fingerprint(self.keys.public) if self.keys else None
+        return {
+            "kind": "rabbitmq", "broker": str(self.broker), "login": self.broker.login, "routes": routes, "key": own,
+        }  # fmt: skip
 
     # -- test
 
     def test_connection(self) -> tuple[bool, str]:
         """Send a probe message through each of the brokers, read the permissions, and reach the peers' brokers."""
         try:
-            notes = self._test_own() + self._test_management() + self._test_routes()
+            notes = [*self._test_keys(), *self._test_own(), *self._test_management(), *self._test_routes()]
         except FateError as error:
             return False, str(error)
         except Exception as error:  # noqa: BLE001 - the form shows no traceback
             return False, f"the test of connection {self.conn_id!r} failed: {type(error).__name__}: {reason(error)}"
         return True, "; ".join(notes)
+
+    def _test_keys(self) -> list[str]:
+        if self.keys is None:
+            return ["Messages are not encrypted from party to party (private_key is empty)"]
+        pinned = [f"{party_id} {fingerprint(public)}" for party_id, public in self.keys.peers.items()]
+        return [
+            f"Messages are encrypted; the fingerprint of the own public key is {fingerprint(self.keys.public)}, pinned "
+            f"are {', '.join(pinned) or 'none, so that nobody can be met'}"
+        ]
 
     def _test_own(self) -> list[str]:
         broker, dead, alive = self.broker, [], []

@@ -18,6 +18,7 @@ from airflow_provider_fate.runtime.federation.config import transport_from_confi
 from airflow_provider_fate.runtime.federation.directory import DirectoryTransport
 from airflow_provider_fate.runtime.federation.messages import MAX_REASON, Abort, pack, printable
 from airflow_provider_fate.runtime.federation.rabbitmq import RabbitMQTransport, declare, queue_name
+from airflow_provider_fate.runtime.federation.sealed import SealedTransport
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +59,12 @@ def tell_peers(
         for peer in parties
         if peer != me
     }
+    if isinstance(transport, SealedTransport):
+        try:
+            bodies = transport.notes(job_id, me, bodies)
+        except ConfigError as error:
+            raise TransportError(f"the other parties cannot be told: {error}") from error
+        transport = transport.inner
     if isinstance(transport, DirectoryTransport):
         transport.attach(job_id, me)
         for peer, body in bodies.items():

@@ -14,9 +14,10 @@ from airflow_provider_fate.runtime.federation.directory import DirectoryTranspor
 
 _SSL = ("ca_file", "client_cert", "client_key", "verify")
 _BROKER = ("host", "port", "vhost", "login", "password", "ssl")
+_KEYS = ("private_key", "peer_keys")
 _KINDS = {
-    "directory": ("path", "max_message_size"),
-    "rabbitmq": (*_BROKER, "routes", "max_message_size", "connection_timeout", "reconnect_timeout"),
+    "directory": ("path", "max_message_size", *_KEYS),
+    "rabbitmq": (*_BROKER, "routes", "max_message_size", "connection_timeout", "reconnect_timeout", *_KEYS),
 }
 _SMALLEST, _LARGEST = 1 << 12, 1 << 27  # bytes of a message
 
@@ -27,7 +28,8 @@ def transport_from_config(config: Mapping[str, Any]) -> Transport:
     ``{"kind": "directory", "path": ..., "max_message_size": ...}``, or ``{"kind": "rabbitmq", "host": ..., "port": ...,
     "vhost": ..., "login": ..., "password": ..., "ssl": {"ca_file", "client_cert", "client_key", "verify"}, "routes":
     {party_id: the same six}, "max_message_size": bytes, "connection_timeout": seconds, "reconnect_timeout": seconds}``.
-    ``host`` may name several nodes of a cluster, separated by commas.
+    ``host`` may name several nodes of a cluster, separated by commas. With ``"private_key": ..., "peer_keys":
+    {party_id: ...}`` messages are encrypted from party to party, see :mod:`.sealed`.
 
     :raises ConfigError: an unknown or missing key, or a value that it cannot have
     """
@@ -39,6 +41,27 @@ def transport_from_config(config: Mapping[str, Any]) -> Transport:
         raise ConfigError(f"{place}.kind", f"{kind!r} is not a transport; expected one of {', '.join(_KINDS)}")
     values = {key: value for key, value in config.items() if key != "kind"}
     _only(values, _KINDS[kind], place)
+    keys = _keys(values, place)
+    transport = _plain(kind, values, place)
+    if keys is None:
+        return transport
+
+    from airflow_provider_fate.runtime.federation.sealed import SealedTransport
+
+    return SealedTransport(transport, keys)
+
+
+def _keys(values: Mapping[str, Any], place: str) -> Any:
+    if not values.get("private_key"):
+        if values.get("peer_keys"):
+            raise ConfigError(f"{place}.private_key", "peer_keys are given without it")
+        return None
+    from airflow_provider_fate.runtime.federation.keys import Keys
+
+    return Keys.parse(values["private_key"], values.get("peer_keys"), f"{place}.")
+
+
+def _plain(kind: str, values: Mapping[str, Any], place: str) -> Transport:
     size = _number(values, "max_message_size", place, 1 << 20, _SMALLEST, _LARGEST, int)
     if kind == "directory":
         path = values.get("path")

@@ -23,10 +23,13 @@ MAX_TAG = 512
 #: the longest reason that is sent with an abort, in characters
 MAX_REASON = 4000
 
-_MAGIC = b"FATE"
+#: how a message begins
+MAGIC = b"FATE"
+#: how an encrypted one does, see :mod:`.sealed`
+SEALED_MAGIC = b"FSEC"
 #: categories of characters that are controls, or end a line
 _NOT_SHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_START = len(_MAGIC) + 4
+_START = len(MAGIC) + 4
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Run = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -133,15 +136,17 @@ _DECODER = msgspec.msgpack.Decoder(AnyMessage)
 def pack(message: Message, payload: list[bytes | memoryview] | None = None) -> bytes:
     """One body: the message as header, and for data a piece of the value."""
     header = _ENCODER.encode(message)
-    return b"".join((_MAGIC, len(header).to_bytes(4, "little"), header, *(payload or ())))
+    return b"".join((MAGIC, len(header).to_bytes(4, "little"), header, *(payload or ())))
 
 
 def unpack(body: bytes) -> tuple[AnyMessage, memoryview]:
     """The message and what follows it. :raises ValueError: it is not a message of this protocol."""
     view = memoryview(body)
-    if view[: len(_MAGIC)] != _MAGIC or len(view) < _START:
+    if view[: len(SEALED_MAGIC)] == SEALED_MAGIC:
+        raise ValueError("it is encrypted, and the connection for messages has no private_key here")
+    if view[: len(MAGIC)] != MAGIC or len(view) < _START:
         raise ValueError("it does not begin as a message of this protocol does")
-    end = _START + int.from_bytes(view[len(_MAGIC) : _START], "little")
+    end = _START + int.from_bytes(view[len(MAGIC) : _START], "little")
     if end > len(view):
         raise ValueError("its header is cut off")
     try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from airflow_provider_fate.runtime.federation.keys import Keys, encode_key
 
 if TYPE_CHECKING:
     from tests.servers.airflow import Airflow
@@ -61,6 +64,7 @@ def cluster(
     airflow_server: Airflow, hdfs: HDFS, rabbitmq_node: RabbitMQNode, spark_standalone: SparkStandalone
 ) -> Iterator[Cluster]:
     vhost = rabbitmq_node.new_vhost()
+    key = Keys(os.urandom(32))
     root = hdfs.new_directory("/fate-cluster", hdfs.superuser)
     airflow_server.set_connection(
         "fate_storage", "fate_hdfs", host="127.0.0.1", port=hdfs.http_port, login=hdfs.superuser,
@@ -69,7 +73,12 @@ def cluster(
     airflow_server.set_connection(
         "fate_transport", "fate_rabbitmq", host=rabbitmq_node.host, port=rabbitmq_node.port, schema=vhost,
         login=rabbitmq_node.login, password=rabbitmq_node.password,
-        extra={"management_port": rabbitmq_node.management_port},
+        extra={
+            "management_port": rabbitmq_node.management_port,
+            # all parties are on this Airflow and share the connection
+            "private_key": encode_key(key.private),
+            "peer_keys": dict.fromkeys(("9999", "10000"), encode_key(key.public)),
+        },
     )  # fmt: skip
     airflow_server.set_connection("fate_spark", "fate_spark", host=spark_standalone.url)
     airflow_server.add_dags(EXAMPLES, HERE / "fate_faults.py")

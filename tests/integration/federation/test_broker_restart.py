@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_fate.errors import TransportError
 from airflow_provider_fate.runtime.federation.config import transport_from_config
-from tests.integration.federation.test_rabbitmq import config, finish, meet, players
+from tests.integration.federation.test_rabbitmq import config, finish, key_pairs, meet, players
 from tests.servers.rabbitmq import RabbitMQNode
 from tests.unit.federation.playing import GUEST, HOST, JOB, Player, anything, together, until
 
@@ -51,10 +51,11 @@ def receive(player: Player, peer) -> str:
     return whole.hexdigest()
 
 
-@pytest.mark.parametrize("crash", [True, False])
-def test_a_broker_restarted_in_mid_job_loses_and_repeats_nothing(node, crash):
+@pytest.mark.parametrize(("crash", "encrypted"), [(True, False), (False, False), (True, True)])
+def test_a_broker_restarted_in_mid_job_loses_and_repeats_nothing(node, crash, encrypted):
     vhost = node.new_vhost()
-    guest, host = players(config(node, vhost), parties=(GUEST, HOST), wait=60)
+    keys = [own if encrypted else {} for own in key_pairs("9999", "10000")]
+    guest, host = players(*(config(node, vhost, **own) for own in keys), parties=(GUEST, HOST), wait=60)
     meet(guest, host)
     restarting: list[bool] = []
 

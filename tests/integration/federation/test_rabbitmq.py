@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+import pika
 import pytest
 
 from airflow_provider_fate.errors import PeerFailed, PeerFinished, PeerRestarted, TransportError
@@ -16,6 +17,7 @@ from airflow_provider_fate.runtime.federation import amqp, rabbitmq
 from airflow_provider_fate.runtime.federation.abort import tell_peers
 from airflow_provider_fate.runtime.federation.checks import Array
 from airflow_provider_fate.runtime.federation.config import transport_from_config
+from airflow_provider_fate.runtime.federation.keys import Keys, encode_key
 from airflow_provider_fate.runtime.federation.rabbitmq import queue_name
 from tests.servers.process import HOST as LOOPBACK
 from tests.servers.process import free_ports
@@ -38,6 +40,13 @@ def config(node: RabbitMQNode, vhost: str, **changes: Any) -> dict[str, Any]:
 def route(node: RabbitMQNode, vhost: str, **changes: Any) -> dict[str, Any]:
     whole = config(node, vhost, **changes)
     return {key: whole[key] for key in ("host", "port", "vhost", "login", "password")}
+
+
+def key_pairs(*party_ids: str) -> list[dict[str, Any]]:
+    """For each party the fields of a config by which messages are encrypted."""
+    private = {party_id: secrets.token_bytes(32) for party_id in party_ids}
+    public = {party_id: encode_key(Keys(key).public) for party_id, key in private.items()}
+    return [{"private_key": encode_key(key), "peer_keys": public} for key in private.values()]
 
 
 def players(*configs: dict[str, Any], parties=ALL, wait: float = 30.0) -> list[Player]:
@@ -115,6 +124,42 @@ def test_each_party_on_its_own_broker(two_rabbitmq_nodes):
     assert queues(ours, here) == [queue_name(JOB, HOST, GUEST)]
     assert queues(theirs, there) == [queue_name(JOB, GUEST, HOST)]
     finish(guest, host)
+
+
+def test_whoever_runs_the_brokers_reads_nothing(two_rabbitmq_nodes):
+    ours, theirs = two_rabbitmq_nodes
+    here, there = ours.new_vhost(), theirs.new_vhost()
+    mine, peers = key_pairs("9999", "10000")
+    guest, host = players(
+        config(ours, here, routes={"10000": route(theirs, there)}, **mine),
+        config(theirs, there, routes={"9999": route(ours, here)}, **peers),
+        parties=(GUEST, HOST),
+    )
+    meet(guest, host)
+    exchange(guest, host)
+    # the host takes no messages, so that the broker's operator can look at what waits for it
+    host.session.transport.close(remove=False)
+    guest.session.federation().send(HOST, "some tag", {"some words": np.arange(1000.0)})
+    guest.session.transport.flush(10)
+    with pika.BlockingConnection(amqp.Broker(**route(theirs, there)).parameters("operator", 5)) as connection:
+        channel = connection.channel()
+        seen = b"".join(bodies(channel, queue_name(JOB, GUEST, HOST)))
+    assert len(seen) > 8000 and seen.startswith(b"FSEC")
+    for words in (b"some tag", b"some words", b"alive", np.arange(100.0).tobytes()):
+        assert words not in seen
+    guest.session.abort("over")
+    host.session.abort("over")
+
+
+def bodies(channel: Any, queue: str) -> list[bytes]:
+    """What waits in a queue, which stays there."""
+    seen, tag = [], 0
+    while (got := channel.basic_get(queue))[0] is not None:
+        tag = got[0].delivery_tag
+        seen.append(got[2])
+    if tag:
+        channel.basic_nack(tag, multiple=True)
+    return seen
 
 
 def test_a_large_value_in_small_messages(rabbitmq_node, vhost):
