@@ -17,6 +17,8 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "test": (["test"], ["-m", "pytest"]),
     "bench": (["test"], ["-m", "benchmarks"]),
 }
+#: all tests: one process for those that share the real servers, which wait a lot, and one for the rest meanwhile
+WHOLE = ["-n", "2", "--dist", "loadgroup"]
 
 
 def main() -> int:
@@ -38,6 +40,8 @@ def main() -> int:
     if name in ("test", "bench"):
         _install_servers(where)
     sys.stdout.flush()
+    if name == "test" and not arguments:
+        arguments = WHOLE
     program = [str(where.python), *command, *arguments]
     os.execve(program[0], program, where.variables())
 
