@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_provider_fate.errors import ConfigError, DataError, FateError, reason_for_peers
+from airflow_provider_fate.errors import ConfigError, DataError, FateError, PolicyError, reason_for_peers
 from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.links import FateLink, PeerRunLink, SparkUILink
-from airflow_provider_fate.operators import _ship
+from airflow_provider_fate.operators import _invited, _ship
 from airflow_provider_fate.operators._identity import default_job_id, log_file
 from airflow_provider_fate.operators._job import as_object
 from airflow_provider_fate.operators._watch import ProgressWatch
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_fate.hooks.spark import FateSparkHook
     from airflow_provider_fate.job.conf import Job
+    from airflow_provider_fate.job.invitation import Invitation
 
 #: errors of the application that come again however often it is tried
 _FINAL = ("ConfigError", "DataError", "CryptoError")
@@ -51,14 +52,16 @@ class FateSubmitOperator(SparkSubmitOperator):
     template_fields: Sequence[str] = (
         *(field for field in SparkSubmitOperator.template_fields if field not in ("application", "application_args")),
         "data", "role", "party_id", "job_id", "spark_run", "spark_conn_id", "storage_conn_id", "transport_conn_id",
-        "wait_timeout", "archives", "python",
+        "wait_timeout", "archives", "python", "invitation", "approval",
     )  # fmt: skip
     template_fields_renderers: ClassVar[dict[str, str]] = {
-        "data": "json", "spark_run": "json", "conf": "json", "env_vars": "json",
+        "data": "json", "spark_run": "json", "conf": "json", "env_vars": "json", "invitation": "json",
     }  # fmt: skip
     template_ext: Sequence[str] = (".json",)
     operator_extra_links = (SparkUILink(), PeerRunLink())
     ui_color = "#fff2cc"
+    #: what it is invited to
+    kind: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -74,6 +77,9 @@ class FateSubmitOperator(SparkSubmitOperator):
         wait_timeout: float | str = 600,
         archives: str | None = None,
         python: str | None = None,
+        invitation: dict[str, Any] | str | None = None,
+        policy: str | None = None,
+        approval: dict[str, Any] | None = None,
         name: str = "{{ task.task_id }}",
         **kwargs: Any,
     ) -> None:
@@ -90,6 +96,9 @@ class FateSubmitOperator(SparkSubmitOperator):
         self.wait_timeout = wait_timeout
         self.archives = archives
         self.python = python
+        self.invitation = invitation
+        self.policy = policy
+        self.approval = approval
         self._master: str | None = None
         self._party: Party | None = None
         self._job: Job | None = None
@@ -121,7 +130,9 @@ class FateSubmitOperator(SparkSubmitOperator):
                 self._prepare(context)
             except FateError as error:
                 self._tell_peers(f"{self._party} could not begin: {reason_for_peers(error)}")
-                if isinstance(error, (ConfigError, DataError)):
+                if self.invitation is not None:
+                    _invited.push_answer(context, [_invited.reason_for_initiator(error)])
+                if isinstance(error, (ConfigError, DataError, PolicyError)):
                     # nothing was submitted, and the next try would fail the same way
                     raise AirflowFailException(str(error)) from error
                 raise
@@ -136,12 +147,15 @@ class FateSubmitOperator(SparkSubmitOperator):
         from airflow_provider_fate.hooks.transport import new_nonce, transport_hook
 
         self._nonce = new_nonce()
-        self.job_id = check_job_id(self.job_id) if self.job_id else default_job_id(context, self)
         party = Party(str(self.role), str(self.party_id))
-        job = self.load_job()
+        invitation = self._read_invitation(context, party)
+        self.job_id = check_job_id(self.job_id) if self.job_id else default_job_id(context, self)
+        job = self.load_job() if invitation is None else _invited.whole_job(invitation, self.storage_conn_id, self.data)
         self._party, self._job = job.check_party(party), job
         # kept, as there is no time to ask for connections when the task is stopped
         self._transport = transport_hook(self.transport_conn_id).transport_config()
+        if invitation is not None:
+            _invited.enter(invitation, job, str(self.policy), self.storage_conn_id, context, self.approval)
         job.check_tables(party)
         self._driver_log = log_file(context, self.job_id, party)
         for notice in job.notices:
@@ -160,6 +174,18 @@ class FateSubmitOperator(SparkSubmitOperator):
         self.log.info(
             "Job %s: %s of %s; model %s", self.job_id, party, ", ".join(map(str, job.parties)), job.model_id
         )
+
+    def _read_invitation(self, context: Context, party: Party) -> Invitation | None:
+        """What the task is invited to, ``None`` where it is not; the job's id is the invitation's then."""
+        if (self.invitation is None) != (self.policy is None):
+            raise ConfigError("policy", "invitation and policy go together: one of them is not given")
+        if self.invitation is None:
+            return None
+        invitation = _invited.read(self.invitation, party, self.kind, context)
+        if self.job_id and self.job_id != invitation.job_id:
+            raise ConfigError("job_id", f"is {self.job_id}, and the invitation is to {invitation.job_id}; leave it out")
+        self.job_id = invitation.job_id
+        return invitation
 
     def _wait_seconds(self) -> float:
         try:
