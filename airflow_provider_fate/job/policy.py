@@ -114,6 +114,7 @@ def _occasion(value: str) -> str:
 
 TablePattern = Annotated[str, Field(max_length=400), AfterValidator(_table_pattern)]
 ColumnPattern = Annotated[str, Field(min_length=1, max_length=1000)]
+PartyIds = list[Annotated[str, Field(pattern=r"^([A-Za-z0-9]{1,32}|\*)$")]]
 Columns = dict[TablePattern, list[ColumnPattern]]
 
 
@@ -146,6 +147,10 @@ class Partner(Parameters):
         default=None, description="The account of this Airflow by which the party starts its runs; no other may."
     )
     roles: list[choice(*ROLES)] = Field(min_length=1, description="Roles that we play in its jobs.")
+    others: dict[choice(*ROLES), PartyIds] = Field(
+        default={},
+        description="By role, the party ids that may take part beside the initiator in its role and us; * for any.",
+    )
     tables: list[TablePattern] = Field(default=[], description="Our tables that it may use: patterns namespace/name.")
     columns: Columns = Field(
         default={},
@@ -166,6 +171,10 @@ class Partner(Parameters):
         description="Which jobs need a person's approval: always, never, or a list of train, predict, new_table (a "
         "table, or columns of one, that no job of this party has used) and modules.",
     )
+
+    def other_allowed(self, party: Party) -> bool:
+        """Whether a party may take part that is neither the initiator nor one of ours."""
+        return bool({party.party_id, "*"} & set(self.others.get(party.role, ())))
 
     def table_allowed(self, table: TableName) -> bool:
         """Whether a table may be used."""
@@ -336,6 +345,10 @@ def _of_who(partner: Partner, job: Job, me: Party, account: str | None) -> Itera
         )  # fmt: skip
     if me.role not in partner.roles:
         yield Refusal("party", f"{me.party_id} is to be {me.role}", f"allowed is {' or '.join(partner.roles)}")
+    for party in job.parties:
+        if party != job.initiator and party.party_id != me.party_id and not partner.other_allowed(party):
+            allowed = ", ".join(partner.others.get(party.role, ())) or "none"
+            yield Refusal(f"role.{party.role}", f"{party} is to take part", f"allowed beside you and us: {allowed}")
     if job.job_type == "train" and not partner.training:
         yield Refusal("kind", "a training is asked for", "trainings are not allowed")
     if job.job_type == "predict" and not partner.predictions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_fate.errors import ConfigError, FateError, PolicyError, StorageError, reason_for_peers
+from airflow_provider_fate.errors import ConfigError, PolicyError, StorageError, reason_for_peers
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.operators._job import as_object
 
@@ -33,7 +33,7 @@ def push_answer(context: Context, refusals: list[str], needs_approval: bool = Fa
         ti.xcom_push(key=ANSWER, value=answer)
 
 
-def reason_for_initiator(error: FateError) -> str:
+def reason_for_initiator(error: BaseException) -> str:
     """One sentence on why it goes no further."""
     return "; ".join(error.refusals) if isinstance(error, PolicyError) else reason_for_peers(error)
 

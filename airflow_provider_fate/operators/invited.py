@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
-from airflow_provider_fate.errors import ConfigError, FateError, PolicyError
+from airflow_provider_fate.errors import ConfigError, PolicyError
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.operators import _invited
 
@@ -71,7 +71,7 @@ class FateDecideOperator(BaseOperator):
             invitation = _invited.read(getattr(context.get("dag_run"), "conf", None) or {}, me, None, context)
             job = _invited.whole_job(invitation, self.storage_conn_id, self.data)
             needed = _invited.accept(invitation, job, policy, self.storage_conn_id, context)
-        except FateError as error:
+        except Exception as error:
             _invited.push_answer(context, [_invited.reason_for_initiator(error)])
             if isinstance(error, (ConfigError, PolicyError)):
                 raise AirflowFailException(str(error)) from error

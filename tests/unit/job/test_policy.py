@@ -56,8 +56,8 @@ def job(conf_changes: dict[str, Any] | None = None, name: str = "hetero_lr_v1") 
     return Job.parse(conf, dsl)
 
 
-def said(policy: Policy, job: Job, me: Party = ME, tables: Any = {TABLE: Meta()}.get, **more: Any) -> list[str]:
-    return [str(one) for one in policy.check(job, me, tables, **more)]
+def said(policy: Policy, job: Job, me: Party = ME, tables: Any = None, **more: Any) -> list[str]:
+    return [str(one) for one in policy.check(job, me, tables or {TABLE: Meta()}.get, **more)]
 
 
 # -- a job held against it
@@ -185,6 +185,21 @@ def test_partitions():
     assert "1000 partitions are asked for; at most 10" in said(policy(limits={"max_partitions": 10}), many)[0]
 
 
+def test_who_else_takes_part():
+    """An arbiter keeps the keys: one that the guest chose, or is, could open what the hosts send."""
+    for arbiter in (9999, 6666):
+        other = job({"role/arbiter": [arbiter]})
+        words = f"role.arbiter: arbiter-{arbiter} is to take part; allowed beside you and us: "
+        assert said(policy(), other) == [words + "none"]
+        assert said(policy(others={"arbiter": ["7777"], "host": [str(arbiter)]}), other) == [words + "7777"]
+        for allowed in ([str(arbiter)], ["*"]):
+            assert said(policy(others={"arbiter": allowed}), other) == []
+    several = job(name="hetero_lr_v2")
+    assert [text.partition(" is ")[0] for text in said(policy(), several, tables=lambda _: Meta())][:2] == [
+        "role.host: host-10001", "role.host: host-10002",
+    ]  # fmt: skip
+
+
 def test_only_what_this_party_takes_part_in_counts():
     arbiter = policy(roles=["arbiter"], tables=[], modules=["HeteroLR"])
     assert said(arbiter, job(), Party("arbiter", "10000")) == []
@@ -193,7 +208,8 @@ def test_only_what_this_party_takes_part_in_counts():
 def test_a_job_without_a_table_for_this_party():
     conf, dsl = load("hetero_lr_v2")
     del conf["component_parameters"]["role"]["host"]
-    assert "no table is named for host-10000" in said(policy(), Job.parse(conf, dsl))[0]
+    alone = policy(others={"host": ["10001", "10002"]})
+    assert "no table is named for host-10000" in said(alone, Job.parse(conf, dsl))[0]
 
 
 def test_the_account_that_started_the_run():
@@ -285,6 +301,8 @@ def test_tables_of_a_job():
         ({"modules": ["HeteroLRR"]}, r"policy.partners.9999.modules\[0\]: 'HeteroLRR' is not a module; did you mean"),
         ({"modules": []}, "policy.partners.9999.modules: "),
         ({"roles": ["judge"]}, r"policy.partners.9999.roles\[0\]: 'judge': expected 'guest', 'host' or 'arbiter'"),
+        ({"others": {"arbiter": ["../1"]}}, r"others.arbiter\[0\]: '../1': "),
+        ({"others": {"judge": ["1"]}}, "policy.partners.9999.others.judge: 'judge': expected 'guest', 'host' or"),
         ({"tables": ["../x"]}, r"tables\[0\]: '../x' is not a pattern of tables"),
         ({"tables": ["bank"]}, "'bank' is not a pattern of tables"),
         ({"tables": ["a/b/c"]}, "'a/b/c' is not a pattern of tables"),

@@ -191,14 +191,15 @@ def test_the_own_policy_is_nobody_elses(site):
     assert site.refused(invitation()) == "its job conf or a connection is wrong; its log says more"
 
 
-def test_an_answer_also_when_the_storage_is_away(site, monkeypatch):
+@pytest.mark.parametrize("error", [StorageError, RuntimeError])
+def test_an_answer_also_when_something_is_broken(site, monkeypatch, error):
     def away(*_: Any) -> bool:
-        raise StorageError("namenode.internal does not answer")
+        raise error("namenode.internal does not answer")
 
     monkeypatch.setattr("airflow_provider_fate.runtime.storage.local.LocalStorage.exists", away)
     context = site.context(invitation())
     task = FateDecideOperator(task_id="decide", role="host", party_id=10000, policy=str(site.file))
-    with pytest.raises(StorageError):  # which Airflow tries again
+    with pytest.raises(error):  # which Airflow tries again
         task.execute(context)
     answer = context["ti"].pushed["answer"]
     assert not answer["accepted"] and "internal" not in str(answer)
