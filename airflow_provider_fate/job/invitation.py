@@ -87,8 +87,9 @@ class Invitation:
         """
         job.check_party(party)
         alone = Job.parse(*_of_one(job, party))
-        for name in job.components:
-            if alone.parameters(name, party) != job.parameters(name, party):
+        for name, component in job.components.items():
+            takes_part = party.role in component.roles
+            if takes_part and alone.parameters(name, party) != job.parameters(name, party):
                 raise ConfigError(f"dsl.components.{name}", f"the parameters of {party} depend on other parties' own")
         if alone.common() != job.common():
             raise ConfigError("component_parameters.role", f"{party} would have another job without the others' own")

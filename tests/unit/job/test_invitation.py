@@ -82,6 +82,18 @@ def test_what_is_common_may_stand_under_role_at_the_initiator():
     assert alone.parameters("hetero_lr_0", GUEST).init_param.init_method == "ones"
 
 
+def test_what_a_party_has_no_part_in_need_not_be_the_same_for_it():
+    """FATE's confs give guest and host under role what all must have the same, and the arbiter nothing."""
+    conf, dsl = load("hetero_lr_v1")
+    for role in ("guest", "host"):
+        conf["role_parameters"][role]["intersection_0"] = {"ecdh_params": {"salt": ["pepper"]}}
+    job = Job.parse(conf, dsl)
+    for party in (HOST, ARBITER):
+        alone = Invitation.for_party(job, "job-1", GUEST, party).job
+        assert alone.common() == job.common()
+        assert alone.parameters("intersection_0", HOST).ecdh_params.salt == "pepper"
+
+
 def test_how_spark_runs_is_not_told():
     conf, dsl = load("hetero_lr_v2")
     conf["job_parameters"]["common"]["spark_run"] = {"master": "spark://guests:7077"}
