@@ -21,6 +21,8 @@ MAX_BYTES = 256 * 1024
 MAX_COMPONENTS = 200
 MAX_PARTIES = 256
 MAX_ITEMS = 10_000
+#: XCom key of the answer that the invited party's tasks leave for the initiator
+ANSWER = "fate_answer"
 #: the version of a model that a prediction takes where none is named
 DEPLOYED = "deployed"
 KINDS = ("train", "predict")

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from airflow_provider_fate.job.names import TableName
     from airflow_provider_fate.job.policy import Policy
 
-#: XCom key of what the initiator reads
-ANSWER = "answer"
 #: the option of Airflow's approval tasks that approves
 APPROVE = "Approve"
 
@@ -28,6 +26,8 @@ def push_answer(context: Context, refusals: list[str], needs_approval: bool = Fa
 
     :param refusals: fit for the initiator; none where it is accepted
     """
+    from airflow_provider_fate.job.invitation import ANSWER
+
     if (ti := context.get("ti")) is not None:
         answer = {"accepted": not refusals, "reasons": refusals, "needs_approval": needs_approval}
         ti.xcom_push(key=ANSWER, value=answer)

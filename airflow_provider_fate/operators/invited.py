@@ -26,8 +26,8 @@ class FateDecideOperator(BaseOperator):
     """Decide whether this party takes part in the job that the run's conf invites it to.
 
     The conf is taken as it is: nothing in it is ever rendered. It is checked, held against the policy and counted.
-    The XCom ``answer`` tells the initiator what came of it, also when the task fails: ``accepted``, ``reasons`` and
-    ``needs_approval``. A refusal fails the task without retries; nothing was read but descriptions of tables.
+    The XCom ``fate_answer`` tells the initiator what came of it, also when the task fails: ``accepted``, ``reasons``
+    and ``needs_approval``. A refusal fails the task without retries; nothing was read but descriptions of tables.
 
     Returns ``job_id``, ``initiator``, ``party``, ``kind`` (``train`` or ``predict``), ``needs_approval``, and
     ``subject`` and ``body`` for the person who is to approve.
@@ -113,8 +113,9 @@ class FateApproveOperator(ApprovalOperator):
     """Have a person approve a job where the policy wants it; otherwise the task is skipped.
 
     It is Airflow's ApprovalOperator, so it waits without holding a worker slot, and takes its arguments
-    (``assigned_users``, ``notifiers``, ``response_timeout``, ...). Who rejects fails the task, and the XCom ``answer``
-    tells the initiator. What it returns is the ``approval`` of the task that takes part.
+    (``assigned_users``, ``notifiers``, ``response_timeout``, ...); what its ``defaults`` say when the time is up is no
+    approval. Who rejects fails the task; the XCom
+    ``fate_answer`` tells the initiator either way. What it returns is the ``approval`` of the task that takes part.
 
     :param needed: whether it is, e.g. ``decide.output["needs_approval"]`` (templated)
     :param decide_task_id: the task that decided, which says what the person reads
@@ -136,7 +137,10 @@ class FateApproveOperator(ApprovalOperator):
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        if self.REJECT in (event.get("chosen_options") or ()):
-            _invited.push_answer(context, ["approval: a person refused this job"], True)
-            raise AirflowFailException("a person refused this job")
-        return super().execute_complete(context, event)
+        if _invited.approved_by(event, None) is None:
+            reason = "a person refused this job" if event.get("responded_by_user") else "nobody approved it in time"
+            _invited.push_answer(context, [f"approval: {reason}"], True)
+            raise AirflowFailException(reason)
+        approved = super().execute_complete(context, event)
+        _invited.push_answer(context, [], True)
+        return approved

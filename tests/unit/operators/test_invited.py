@@ -17,7 +17,7 @@ from airflow.sdk import DAG
 from airflow_provider_fate.errors import StorageError
 from airflow_provider_fate.hooks.stores import TableMeta, invitations, models, tables
 from airflow_provider_fate.job.conf import Job
-from airflow_provider_fate.job.invitation import Invitation
+from airflow_provider_fate.job.invitation import ANSWER, Invitation
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.operators._submit import FateSubmitOperator
 from airflow_provider_fate.operators.invited import FateApproveOperator, FateDecideOperator
@@ -89,7 +89,7 @@ class Site:
             returned = task.execute(context)
         except AirflowFailException:
             returned = None
-        return context["ti"].pushed["answer"], returned
+        return context["ti"].pushed[ANSWER], returned
 
     def refused(self, conf: Any, **more: Any) -> str:
         """The one reason for which it refuses."""
@@ -183,7 +183,7 @@ def test_what_a_run_brings_is_not_rendered_a_second_time(site, native):
     assert (json.loads(rendered) if isinstance(rendered, str) else rendered) == hostile
     with pytest.raises(AirflowFailException, match="begins a template; templates are refused"):
         task.execute(context)
-    assert context["ti"].pushed["answer"]["accepted"] is False
+    assert context["ti"].pushed[ANSWER]["accepted"] is False
 
 
 def test_the_own_policy_is_nobody_elses(site):
@@ -201,7 +201,7 @@ def test_an_answer_also_when_something_is_broken(site, monkeypatch, error):
     task = FateDecideOperator(task_id="decide", role="host", party_id=10000, policy=str(site.file))
     with pytest.raises(error):  # which Airflow tries again
         task.execute(context)
-    answer = context["ti"].pushed["answer"]
+    answer = context["ti"].pushed[ANSWER]
     assert not answer["accepted"] and "internal" not in str(answer)
 
 
@@ -303,7 +303,7 @@ def run(site: Site, monkeypatch: pytest.MonkeyPatch):
         operator(task_id="t", **arguments).execute(context)
         (job_file,) = submitted
         submitted.clear()
-        assert "answer" not in context["ti"].pushed
+        assert ANSWER not in context["ti"].pushed
         return job_file
 
     run.submitted = submitted
@@ -353,7 +353,7 @@ def test_the_task_checks_the_policy_again(site, run):
     with pytest.raises(AirflowFailException, match="at most 5 are allowed"):
         task.execute(context)
     assert run.submitted == [] and site.counted() == []
-    assert context["ti"].pushed["answer"] == {"accepted": False, "reasons": [reason], "needs_approval": False}
+    assert context["ti"].pushed[ANSWER] == {"accepted": False, "reasons": [reason], "needs_approval": False}
     assert told_to_peers(site) == [f"host-10000 could not begin: its policy refuses the job: {reason}"]
 
 
@@ -439,10 +439,17 @@ def test_a_person_says_no():
     }  # fmt: skip
     with pytest.raises(AirflowException, match="a person refused this job"):
         task.execute_complete(context, event)
-    assert context["ti"].pushed["answer"] == {
+    assert context["ti"].pushed[ANSWER] == {
         "accepted": False, "reasons": ["approval: a person refused this job"], "needs_approval": True,
     }  # fmt: skip
+    timeout = {"error": "time is up", "error_type": "timeout"}
+    by_default = {**event, "chosen_options": ["Approve"], "responded_by_user": None, "timedout": True}
+    for nobody in (timeout, by_default):
+        with pytest.raises(AirflowFailException, match="nobody approved it in time"):
+            task.execute_complete(context, nobody)
+        assert context["ti"].pushed[ANSWER]["reasons"] == ["approval: nobody approved it in time"]
     assert task.execute_complete(context, {**event, "chosen_options": ["Approve"]})["chosen_options"] == ["Approve"]
+    assert context["ti"].pushed[ANSWER] == {"accepted": True, "reasons": [], "needs_approval": True}
 
 
 def test_nothing_is_left_behind(site, run):
