@@ -129,7 +129,9 @@ class FateSubmitOperator(SparkSubmitOperator):
             try:
                 self._prepare(context)
             except FateError as error:
-                self._tell_peers(f"{self._party} could not begin: {reason_for_peers(error)}")
+                # a refusal goes to who asks: in its name nobody is to make this party end others' jobs
+                to = [self._job.initiator] if isinstance(error, PolicyError) and self._job is not None else None
+                self._tell_peers(f"{self._party} could not begin: {reason_for_peers(error)}", to)
                 if self.invitation is not None:
                     _invited.push_answer(context, [_invited.reason_for_initiator(error)])
                 if isinstance(error, (ConfigError, DataError, PolicyError)):
@@ -431,14 +433,14 @@ class FateSubmitOperator(SparkSubmitOperator):
             self._hook.on_kill()
         telling.join(max(0.0, _TELL_SECONDS - (time.monotonic() - began)))
 
-    def _tell_peers(self, reason: str) -> None:
-        """Have the other parties end now, not when they have waited long enough."""
+    def _tell_peers(self, reason: str, to: list[Party] | None = None) -> None:
+        """Have the other parties, or some of them, end now, not when they have waited long enough."""
         if self._transport is None:
             return
         from airflow_provider_fate.hooks.peers import tell_peers
 
         try:
-            tell_peers(self._transport, str(self.job_id), self._party, self._job.parties, self._nonce, reason)
+            tell_peers(self._transport, str(self.job_id), self._party, to or self._job.parties, self._nonce, reason)
         except Exception as error:  # noqa: BLE001 - they find out by themselves, later
             self.log.warning("The other parties could not be told: %s", error)
 

@@ -114,8 +114,8 @@ class FateApproveOperator(ApprovalOperator):
 
     It is Airflow's ApprovalOperator, so it waits without holding a worker slot, and takes its arguments
     (``assigned_users``, ``notifiers``, ``response_timeout``, ...); what its ``defaults`` say when the time is up is no
-    approval. Who rejects fails the task; the XCom
-    ``fate_answer`` tells the initiator either way. What it returns is the ``approval`` of the task that takes part.
+    approval. Who rejects fails the task; the XCom ``fate_answer`` tells the initiator either way. What it returns is
+    the ``approval`` of the task that takes part.
 
     :param needed: whether it is, e.g. ``decide.output["needs_approval"]`` (templated)
     :param decide_task_id: the task that decided, which says what the person reads

@@ -328,13 +328,13 @@ def test_the_task_predicts(site, model, run):
     assert [str(job.reader_table(name, ME)) for name in job.readers] == ["fate_examples/breast_hetero_host"]
 
 
-def told_to_peers(site: Site) -> list[str]:
-    """Why this party ended, as the guest hears it."""
+def told_to_peers(site: Site, who: Party = GUEST, seconds: float = 10) -> list[str]:
+    """Why this party ended, as another one hears it."""
     heard: list[Any] = []
     transport = DirectoryTransport(site.root / "messages")
-    transport.open("job-1", GUEST, [ME], lambda body: heard.append(unpack(body)[0]))
+    transport.open("job-1", who, [ME], lambda body: heard.append(unpack(body)[0]))
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + seconds
         while not heard and time.monotonic() < deadline:
             time.sleep(0.02)
     finally:
@@ -354,6 +354,7 @@ def test_the_task_checks_the_policy_again(site, run):
         task.execute(context)
     assert run.submitted == [] and site.counted() == []
     assert context["ti"].pushed[ANSWER] == {"accepted": False, "reasons": [reason], "needs_approval": False}
+    assert told_to_peers(site, Party("arbiter", "10000"), 0.5) == []  # hears it of the guest
     assert told_to_peers(site) == [f"host-10000 could not begin: its policy refuses the job: {reason}"]
 
 
