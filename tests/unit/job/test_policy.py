@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from airflow_provider_fate.errors import ConfigError, reason_for_peers
 from airflow_provider_fate.job.conf import Job
+from airflow_provider_fate.job.invitation import Invitation
 from airflow_provider_fate.job.names import TableName
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.job.policy import MAX_BYTES, Limits, Partner, Policy, refused, tables_of
 
 from .jobs import changed, load
+from .test_any_value import VALUES, places, put
 
 REPOSITORY = Path(__file__).parents[3]
 ME = Party("host", "10000")
@@ -372,3 +376,33 @@ def test_the_example_and_the_page(tmp_path: Path):
     assert set(found.partners) == {"9999", "8888"}
     keys = {*Policy.model_fields, *Partner.model_fields, *Limits.model_fields}
     assert [key for key in sorted(keys) if f"| `{key}`" not in page] == []
+
+
+# -- anything at all
+
+
+@settings(max_examples=150, deadline=None)
+@given(VALUES, st.data())
+def test_any_value_in_a_policy(value, data):
+    whole = {"format": 1, "partners": {"9999": {**PARTNER, "limits": {"max_trees": 1}, "columns": {"a/b": ["x"]}}}}
+    for given_value in (value, put(whole, data.draw(st.sampled_from(places(whole))), value)):
+        try:
+            assert isinstance(Policy.parse(given_value), Policy)
+        except ConfigError as error:
+            assert len(str(error)) < 4000
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_whatever_job_arrives_is_held_against_the_policy(data):
+    """Every job that can be parsed gets its answer, in texts that can be sent."""
+    told = Invitation.for_party(job(), "job-1", Party("guest", "9999"), ME).to_dict()
+    told = put(told, data.draw(st.sampled_from(places(told))), data.draw(VALUES))
+    try:
+        arrived = Invitation.parse(told)
+    except ConfigError:
+        return
+    one = policy(limits={"max_iterations": 5, "max_trees": 5, "max_partitions": 5, "min_rows": 10**6})
+    found = one.check(arrived.job, arrived.party, tables())
+    assert found and json.dumps([str(refusal) for refusal in found])
+    one.approval_reasons(arrived.job, arrived.party, tables(), lambda *_: False)
