@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 
 class FateError(Exception):
@@ -25,6 +26,20 @@ class ConfigError(FateError):
         self.path = path
         self.problem = problem
         super().__init__(f"{path}: {problem}" if path else problem)
+
+
+class PolicyError(FateError):
+    """This party's policy refuses what another party asks for.
+
+    :param refusals: one sentence each, fit for that party to read
+    :param own: the same with what only this party may know, for its log; by default the refusals
+    """
+
+    for_peers = "its policy refuses the job"
+
+    def __init__(self, refusals: Sequence[str], own: Sequence[str] = ()) -> None:
+        self.refusals = list(refusals)
+        super().__init__("; ".join(own or refusals))
 
 
 class DataError(FateError):
@@ -100,6 +115,8 @@ def reason_for_peers(error: BaseException) -> str:
     """One sentence about an error that says nothing of this party's tables, columns, servers or rows."""
     if isinstance(error, PeerError):
         return error.for_peers
+    if isinstance(error, PolicyError):
+        return f"{error.for_peers}: {'; '.join(error.refusals)}"
     if isinstance(error, FateError):
         return f"{error.for_peers}; its log says more"
     if isinstance(error, KeyboardInterrupt):

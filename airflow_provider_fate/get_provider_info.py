@@ -182,7 +182,8 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": name,
                 "python-modules": [
-                    f"airflow_provider_fate.operators.{module}" for module in ("upload", "train", "predict", "deploy")
+                    f"airflow_provider_fate.operators.{module}"
+                    for module in ("upload", "train", "predict", "deploy", "invited")
                 ],
             }
         ],

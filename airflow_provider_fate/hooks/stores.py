@@ -8,12 +8,13 @@ from typing import Any
 from airflow_provider_fate.hooks.storage import storage_hook
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.progress import end_directory, job_directory
+from airflow_provider_fate.runtime.storage.invitations import InvitationStore
 from airflow_provider_fate.runtime.storage.models import ModelStore
 from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
 
 __all__ = [
-    "ModelStore", "TableMeta", "TableStore", "forget_end", "forget_job_status", "job_status", "models",
-    "progress_reader", "tables",
+    "InvitationStore", "ModelStore", "TableMeta", "TableStore", "forget_end", "forget_job_status", "has_job",
+    "invitations", "job_status", "models", "progress_reader", "tables",
 ]  # fmt: skip
 
 
@@ -25,6 +26,16 @@ def tables(conn_id: str) -> TableStore:
 def models(conn_id: str, party: Party) -> ModelStore:
     """The models that ``party`` has in the storage of connection ``conn_id``."""
     return ModelStore(storage_hook(conn_id).storage, party)
+
+
+def invitations(conn_id: str, initiator_id: str) -> InvitationStore:
+    """The invitations of one initiator that were accepted, in the storage of connection ``conn_id``."""
+    return InvitationStore(storage_hook(conn_id).storage, initiator_id)
+
+
+def has_job(conn_id: str, job_id: str, party: Party) -> bool:
+    """Whether a party has begun a job of this id."""
+    return storage_hook(conn_id).storage.exists(job_directory(job_id, party))
 
 
 def job_status(conn_id: str, job_id: str, party: Party) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from airflow_provider_fate.job.dsl import ComponentSpec
 from airflow_provider_fate.job.job_parameters import SHARED, JobParameters
 from airflow_provider_fate.job.names import TableName, did_you_mean, short
 from airflow_provider_fate.job.parameters import ReaderParam
+from airflow_provider_fate.job.parameters.base import Loc
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.job.plain import flatten, join, merged, only_keys, plain, without
 from airflow_provider_fate.job.sources import Source, SourceOver, SourceV1
@@ -219,6 +220,14 @@ class Job:
                 join(dsl_.ROOT, component), f"there is no such component; {did_you_mean(component, self._parameters)}"
             )
         return self._parameters[component][party]
+
+    def where(self, component: str, party: Party, loc: Loc) -> str:
+        """The path in the conf of one of a component's parameters as a party has it.
+
+        :param loc: its keys below the component
+        """
+        index = [p for p in self.parties if p.role == party.role].index(party)
+        return self._source.parameter(party.role, index, component, loc)
 
     @property
     def readers(self) -> list[str]:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_provider_fate.errors import ConfigError, DataError, FateError, reason_for_peers
+from airflow_provider_fate.errors import ConfigError, DataError, FateError, PolicyError, reason_for_peers
 from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.links import LINKS
-from airflow_provider_fate.operators import _ship
+from airflow_provider_fate.operators import _invited, _ship
 from airflow_provider_fate.operators._identity import default_job_id, log_file
 from airflow_provider_fate.operators._job import as_object
 from airflow_provider_fate.operators._template_files import TemplateFiles
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_fate.hooks.spark import FateSparkHook
     from airflow_provider_fate.job.conf import Job
+    from airflow_provider_fate.job.invitation import Invitation
 
 #: errors of the application that come again however often it is tried
 _FINAL = ("ConfigError", "DataError", "CryptoError")
@@ -51,14 +52,16 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
     template_fields: Sequence[str] = (
         *(field for field in SparkSubmitOperator.template_fields if field not in ("application", "application_args")),
         "data", "role", "party_id", "job_id", "spark_run", "spark_conn_id", "storage_conn_id", "transport_conn_id",
-        "wait_timeout", "archives", "python",
+        "wait_timeout", "archives", "python", "invitation", "approval",
     )  # fmt: skip
     template_fields_renderers: ClassVar[dict[str, str]] = {
-        "data": "json", "spark_run": "json", "conf": "json", "env_vars": "json",
+        "data": "json", "spark_run": "json", "conf": "json", "env_vars": "json", "invitation": "json",
     }  # fmt: skip
     template_files: ClassVar[dict[str, str]] = {"data": ".json", "spark_run": ".json"}
     operator_extra_links = tuple(LINKS.values())
     ui_color = "#fff2cc"
+    #: what it is invited to
+    kind: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -74,6 +77,9 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         wait_timeout: float | str = 600,
         archives: str | None = None,
         python: str | None = None,
+        invitation: dict[str, Any] | str | None = None,
+        policy: str | None = None,
+        approval: dict[str, Any] | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -90,6 +96,9 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         self.wait_timeout = wait_timeout
         self.archives = archives
         self.python = python
+        self.invitation = invitation
+        self.policy = policy
+        self.approval = approval
         self._master: str | None = None
         self._party: Party | None = None
         self._job: Job | None = None
@@ -121,8 +130,12 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
             try:
                 self._prepare(context)
             except FateError as error:
-                self._tell_peers(f"{self._party} could not begin: {reason_for_peers(error)}")
-                if isinstance(error, (ConfigError, DataError)):
+                # a refusal goes to who asks: in its name nobody is to make this party end others' jobs
+                to = [self._job.initiator] if isinstance(error, PolicyError) and self._job is not None else None
+                self._tell_peers(f"{self._party} could not begin: {reason_for_peers(error)}", to)
+                if self.invitation is not None:
+                    _invited.push_answer(context, [_invited.reason_for_initiator(error)])
+                if isinstance(error, (ConfigError, DataError, PolicyError)):
                     # nothing was submitted, and the next try would fail the same way
                     raise AirflowFailException(str(error)) from error
                 raise
@@ -138,12 +151,15 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
 
         self._nonce = new_nonce()
         self._progress_word = secrets.token_hex(16)
-        self.job_id = check_job_id(self.job_id) if self.job_id else default_job_id(context, self)
         party = Party(str(self.role), str(self.party_id))
-        job = self.load_job()
+        invitation = self._read_invitation(context, party)
+        self.job_id = check_job_id(self.job_id) if self.job_id else default_job_id(context, self)
+        job = self.load_job() if invitation is None else _invited.whole_job(invitation, self.storage_conn_id, self.data)
         self._party, self._job = job.check_party(party), job
         # kept, as there is no time to ask for connections when the task is stopped
         self._transport = transport_hook(self.transport_conn_id).transport_config()
+        if invitation is not None:
+            _invited.enter(invitation, job, str(self.policy), self.storage_conn_id, context, self.approval)
         job.check_tables(party)
         self._driver_log = log_file(context, self.job_id, party)
         for notice in job.notices:
@@ -162,6 +178,18 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         self.log.info(
             "Job %s: %s of %s; model %s", self.job_id, party, ", ".join(map(str, job.parties)), job.model_id
         )
+
+    def _read_invitation(self, context: Context, party: Party) -> Invitation | None:
+        """What the task is invited to, ``None`` where it is not; the job's id is the invitation's then."""
+        if (self.invitation is None) != (self.policy is None):
+            raise ConfigError("policy", "invitation and policy go together: one of them is not given")
+        if self.invitation is None:
+            return None
+        invitation = _invited.read(self.invitation, party, self.kind, context)
+        if self.job_id and self.job_id != invitation.job_id:
+            raise ConfigError("job_id", f"is {self.job_id}, and the invitation is to {invitation.job_id}; leave it out")
+        self.job_id = invitation.job_id
+        return invitation
 
     def _wait_seconds(self) -> float:
         try:
@@ -411,14 +439,14 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
             self._hook.on_kill()
         telling.join(max(0.0, _TELL_SECONDS - (time.monotonic() - began)))
 
-    def _tell_peers(self, reason: str) -> None:
-        """Have the other parties end now, not when they have waited long enough."""
+    def _tell_peers(self, reason: str, to: list[Party] | None = None) -> None:
+        """Have the other parties, or some of them, end now, not when they have waited long enough."""
         if self._transport is None:
             return
         from airflow_provider_fate.hooks.peers import tell_peers
 
         try:
-            tell_peers(self._transport, str(self.job_id), self._party, self._job.parties, self._nonce, reason)
+            tell_peers(self._transport, str(self.job_id), self._party, to or self._job.parties, self._nonce, reason)
         except Exception as error:  # noqa: BLE001 - they find out by themselves, later
             self.log.warning("The other parties could not be told: %s", error)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_fate.job.conf import Job
+    from airflow_provider_fate.job.invitation import Invitation
 
 DEPLOYED = "deployed"
 
@@ -32,7 +33,7 @@ class FatePredictOperator(FateSubmitOperator):
     Returns what training returns and ``result``: the table's ``namespace``, ``name`` and ``count`` (``None`` at a
     party that gets none), and ``csv``, where it was exported to.
 
-    :param model_id: the model (templated)
+    :param model_id: the model, unless the task is invited (templated)
     :param model_version: a version, or ``deployed`` for the one that FateDeployOperator marked (templated)
     :param data: tables by role, e.g. ``{"guest": {"namespace": ..., "name": ...}, "host": [...]}`` (templated)
     :param job: a predict conf of FATE's, where more is to be said than model and data: a dict with ``conf`` and
@@ -43,7 +44,11 @@ class FatePredictOperator(FateSubmitOperator):
     :param job_id: as in :class:`~airflow_provider_fate.operators.train.FateTrainOperator`, which has ``spark_run``,
         ``spark_conn_id``, ``storage_conn_id``, ``transport_conn_id``, ``wait_timeout``, ``archives`` and ``python``
         as well (templated)
+    :param invitation: instead of ``model_id``, ``model_version`` and ``job``, what another party sent; this,
+        ``policy`` and ``approval`` are as in FateTrainOperator
     """
+
+    kind: ClassVar[str] = "predict"
 
     template_fields: Sequence[str] = (
         "model_id", "model_version", "job", "export_csv", *FateSubmitOperator.template_fields,
@@ -57,7 +62,7 @@ class FatePredictOperator(FateSubmitOperator):
     def __init__(
         self,
         *,
-        model_id: str,
+        model_id: str | None = None,
         model_version: str = DEPLOYED,
         job: dict[str, Any] | str | None = None,
         export_csv: str | None = None,
@@ -69,12 +74,19 @@ class FatePredictOperator(FateSubmitOperator):
         self.job = job
         self.export_csv = export_csv
 
+    def _read_invitation(self, context: Context, party: Party) -> Invitation | None:
+        if self.invitation is not None and (self.model_id or self.job):
+            raise ConfigError("invitation", "brings the model and the job: leave out model_id and job")
+        return super()._read_invitation(context, party)
+
     def load_job(self) -> Job:
         from airflow_provider_fate.hooks.stores import models
         from airflow_provider_fate.job.conf import Job
 
         if self.role == "arbiter":
             raise ConfigError("role", "the arbiter has no part in a prediction; leave its task out")
+        if self.model_id is None:
+            raise ConfigError("model_id", "is not given; expected the id of a model, as the training returned it")
         model_id = check_name(self.model_id, "model_id")
         store = models(self.storage_conn_id, Party(str(self.role), str(self.party_id)))
         version = str(self.model_version or DEPLOYED)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_fate.job.conf import Job
+    from airflow_provider_fate.job.invitation import Invitation
+    from airflow_provider_fate.job.party import Party
 
 
 class FateTrainOperator(FateSubmitOperator):
@@ -29,9 +31,9 @@ class FateTrainOperator(FateSubmitOperator):
 
     Returns ``job_id``, ``model_id``, ``model_version``, ``metrics`` (by component) and ``output`` (the tables made).
 
-    :param job: FATE's runtime conf and DSL: a dict with ``conf`` and ``dsl``, each a dict or the name of a ``.json``
-        file; or the name of one ``.json`` file with both. A file beside the DAG is templated, one with an absolute
-        name is read as it stands (templated)
+    :param job: FATE's runtime conf and DSL, unless the task is invited: a dict with ``conf`` and ``dsl``, each a dict
+        or the name of a ``.json`` file; or the name of one ``.json`` file with both. A file beside the DAG is
+        templated, one with an absolute name is read as it stands (templated)
     :param role: ``guest``, ``host`` or ``arbiter`` (templated)
     :param party_id: FATE's party id (templated)
     :param parameters: component parameters that are other than in the job, e.g.
@@ -49,7 +51,17 @@ class FateTrainOperator(FateSubmitOperator):
     :param archives: packed Python environment for nodes that lack the libraries, unpacked beside the executors
         (templated)
     :param python: the executors' Python; by default that of ``archives``, or of Spark's own settings (templated)
+    :param invitation: instead of ``job``, what another party sent: the run's conf, as a dict or JSON text, e.g.
+        ``"{{ dag_run.conf | tojson }}"``. Nothing in it is rendered. It is checked and held against the policy before
+        anything of this party's is read; the job's id is the invitation's, which is that of the run (templated)
+    :param policy: with ``invitation``: the absolute path of the file that says what other parties may ask for. Not a
+        template, so that no run can name another one
+    :param approval: with ``invitation``: what the task returned in which a person approved, e.g. ``approve.output`` of
+        :class:`~airflow_provider_fate.operators.invited.FateApproveOperator`; needed where the policy asks for it
+        (templated)
     """
+
+    kind: ClassVar[str] = "train"
 
     template_fields: Sequence[str] = ("job", "parameters", *FateSubmitOperator.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {
@@ -61,13 +73,22 @@ class FateTrainOperator(FateSubmitOperator):
     template_file_dicts = ("job",)
 
     def __init__(
-        self, *, job: dict[str, Any] | str, parameters: dict[str, Any] | str | None = None, **kwargs: Any
+        self,
+        *,
+        job: dict[str, Any] | str | None = None,
+        parameters: dict[str, Any] | str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.job = job
         self.parameters = parameters
         # which model it is, the job's conf says, and that may be a file
         self.outlets.append(MODELS)
+
+    def _read_invitation(self, context: Context, party: Party) -> Invitation | None:
+        if self.invitation is not None and (self.job is not None or self.parameters):
+            raise ConfigError("invitation", "brings the job and its parameters: leave out job and parameters")
+        return super()._read_invitation(context, party)
 
     def load_job(self) -> Job:
         job = load_job(self.job, self.data, self.parameters)

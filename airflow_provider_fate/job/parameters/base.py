@@ -27,6 +27,9 @@ from airflow_provider_fate.job.plain import has
 Loc = tuple[str | int, ...]
 Locate = Callable[[Loc], str]
 
+#: more are not looked at: they are compared with each other, and a hostile conf can have any number
+MOST_ERRORS = 200
+
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,3})?")
 
@@ -201,7 +204,7 @@ def _unmet(model: Parameters, given: dict[str, Any]) -> list[tuple[Loc, str]]:
 
 def _translated(error: ValidationError, model: type[BaseModel], given: dict[str, Any], locate: Locate) -> ConfigError:
     found: dict[str, str] = {}
-    for item in error.errors(include_url=False):
+    for item in error.errors(include_url=False)[:MOST_ERRORS]:
         loc = _real_loc(item["loc"], given, item["type"])
         path = locate(loc)
         text = _problem(item, loc, model)
