@@ -163,10 +163,11 @@ _SITE = {
     "hook-name": "FATE Site",
     "connection-type": "fate_site",
     "ui-field-behaviour": {
-        "hidden-fields": ["schema", "port", "extra"],
+        "hidden-fields": ["schema", "extra"],
         "relabeling": {"host": "Address", "password": "Password or token"},
         "placeholders": {
             "host": "https://fl.partner.example/airflow",
+            "port": "443; 0 where the address above has its port",  # as for Spark's
             "login": "the account that the site gave; empty with a ready-made token",
             "dag_id": "fate_invited",
         },

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from airflow.sdk import Connection
 from cryptography.hazmat.primitives import serialization
 
 from airflow_provider_fate.errors import ConfigError, FateError, TransportError
@@ -154,6 +155,7 @@ def hook(connect, site):
         (" https://fl.partner.example ", None, "https://fl.partner.example"),
         ("https://fl.partner.example:8443/a/b-c", None, "https://fl.partner.example:8443/a/b-c"),
         ("https://fl.partner.example/a", 8443, "https://fl.partner.example:8443/a"),
+        ("https://fl.partner.example/a", 0, "https://fl.partner.example/a"),
         ("https://fl.partner.example:8443/a", 8443, "https://fl.partner.example:8443/a"),
         ("https://[fd00::1]/a", 8443, "https://[fd00::1]:8443/a"),
         ("http://127.0.0.1:8080", None, "http://127.0.0.1:8080"),
@@ -163,6 +165,16 @@ def hook(connect, site):
 )
 def test_the_address(hook, host, port, url):
     assert hook(host, port=port).url == url
+
+
+@pytest.mark.parametrize("port", [None, 0, 8443])
+def test_the_address_survives_the_way_that_the_test_button_takes(monkeypatch, port):
+    """Airflow hands the connection to the hook as a URI in an environment variable."""
+    host = "https://fl.partner.example:8443/Airflow/a_b"
+    made = Connection(conn_id="x", conn_type="fate_site", host=host, port=port, login="us", password="p@:/w")
+    monkeypatch.setenv("AIRFLOW_CONN_AS_URI", made.get_uri())
+    hook = FateSiteHook("as_uri")
+    assert hook.url == host and (hook.account.login, hook.account.password) == ("us", "p@:/w")
 
 
 @pytest.mark.parametrize(
