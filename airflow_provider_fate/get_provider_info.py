@@ -14,9 +14,8 @@ def _flag(label: str, description: str, default: bool) -> dict[str, Any]:
     return {"label": label, "description": description, "schema": {"type": ["boolean", "null"], "default": default}}
 
 
-def _tls() -> dict[str, dict[str, Any]]:
+def _certificates() -> dict[str, dict[str, Any]]:
     return {
-        "use_ssl": _flag("Use TLS", "Connect with TLS.", False),
         "verify": _flag("Verify certificate", "Check the server's certificate and host name (with TLS).", True),
         "ca_file": _field(
             "CA file", "PEM file of the authorities to trust, where it is not one that the system knows."
@@ -24,6 +23,10 @@ def _tls() -> dict[str, dict[str, Any]]:
         "client_cert": _field("Client certificate", "PEM file of the certificate to show, where the server asks."),
         "client_key": _field("Client key file", "PEM file of its private key; empty where it is in the same file."),
     }
+
+
+def _tls() -> dict[str, dict[str, Any]]:
+    return {"use_ssl": _flag("Use TLS", "Connect with TLS.", False), **_certificates()}
 
 
 _HDFS = {
@@ -167,6 +170,29 @@ _SPARK = {
     },
 }
 
+_SITE = {
+    "hook-class-name": "airflow_provider_fate.hooks.site.FateSiteHook",
+    "hook-name": "FATE Site",
+    "connection-type": "fate_site",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "extra"],
+        "relabeling": {"host": "Address", "password": "Password or token"},
+        "placeholders": {
+            "host": "https://fl.partner.example/airflow",
+            "port": "443; 0 where the address above has its port",  # as for Spark's
+            "login": "the account that the site gave; empty with a ready-made token",
+            "dag_id": "fate_invited",
+        },
+    },
+    "conn-fields": {
+        "dag_id": _field("Invited DAG", "The DAG there that takes invitations; fate_invited where empty."),
+        **_certificates(),
+        "timeout": _field(
+            "Timeout", "Seconds to wait for a whole answer; 30 where empty.", "number", minimum=1, maximum=600
+        ),
+    },
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """The provider, its connection types with their forms, and its links."""
@@ -190,10 +216,12 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [
             {
                 "integration-name": name,
-                "python-modules": [f"airflow_provider_fate.hooks.{module}" for module in ("hdfs", "rabbitmq", "spark")],
+                "python-modules": [
+                    f"airflow_provider_fate.hooks.{module}" for module in ("hdfs", "rabbitmq", "site", "spark")
+                ],
             }
         ],
-        "connection-types": [_HDFS, _RABBITMQ, _SPARK],
+        "connection-types": [_HDFS, _RABBITMQ, _SPARK, _SITE],
         "extra-links": [
             f"airflow_provider_fate.links.{link}"
             for link in ("SparkUILink", "GuestRunLink", "HostRunLink", "ArbiterRunLink")

@@ -95,6 +95,16 @@ class Extras:
             raise self.error(name, f"{value!r} is not known; expected {' or '.join(choices)}")
         return value
 
+    def file(self, name: str) -> str | None:
+        """The path of a file that this process can read."""
+        path = self.text(name)
+        if path:
+            try:
+                open(path, "rb").close()
+            except OSError as error:
+                raise self.error(name, f"{path} cannot be read: {error.strerror}") from None
+        return path or None
+
     def number(self, name: str, default: float, low: float, high: float) -> float:
         """A number from ``low`` to ``high``, also where the form hands it over as text."""
         value = self._values.get(name, default)

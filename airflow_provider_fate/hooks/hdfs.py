@@ -144,19 +144,11 @@ class FateHdfsHook(BaseHook):
             "verify": verify,
         }
         for name in ("ca_file", "client_cert", "client_key"):
-            self._check_file(name)
+            self._extras.file(name)
         url = ";".join(self.namenodes)
         if self.kerberos:
             return _kerberos_client(self._extras)(url, **settings)
         return SimpleClient(url, user=self.user, **settings)
-
-    def _check_file(self, name: str) -> None:
-        path = self._extras.text(name)
-        if path:
-            try:
-                open(path, "rb").close()
-            except OSError as error:
-                raise self._extras.error(name, f"{path} cannot be read: {error.strerror}") from None
 
     def get_conn(self) -> Any:
         return self.client

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.servers.airflow import Airflow
     from tests.servers.chromium import Chromium
     from tests.servers.hdfs import HDFS
+    from tests.servers.nginx import Nginx
     from tests.servers.postgres import PostgreSQL
     from tests.servers.rabbitmq import RabbitMQNode
     from tests.servers.spark import SparkStandalone
@@ -87,6 +88,19 @@ def start_airflow(tmp_path_factory: Directories) -> Iterator[Callable[..., Airfl
 
         def start(*args: Any, **kwargs: Any) -> Airflow:
             return stack.enter_context(Airflow(tmp_path_factory.mktemp("airflow"), *args, **kwargs))
+
+        yield start
+
+
+@pytest.fixture
+def start_nginx(tmp_path_factory: Directories) -> Iterator[Callable[..., Nginx]]:
+    """Starts an nginx before an API server for one test, with the arguments of ``Nginx`` but the directory."""
+    from tests.servers.nginx import Nginx
+
+    with ExitStack() as stack:
+
+        def start(*args: Any, **kwargs: Any) -> Nginx:
+            return stack.enter_context(Nginx(tmp_path_factory.mktemp("nginx"), *args, **kwargs))
 
         yield start
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -159,4 +160,47 @@ def test_spark_saved_tested_and_edited(ui, spark_standalone):
     dead = ui.test_connection("ui_spark")
     assert dead.colour == "red"
     assert f"127.0.0.1:{closed}" in dead.message
+    assert dead.message in dead.notice
+
+
+def test_site_saved_tested_and_edited(ui, start_nginx):
+    nginx = start_nginx(ui.server.port, prefix="")
+    ui.server.add_dags(Path(__file__).parents[1] / "site" / "fate_invited.py")
+    ui.server.wait_for_dag("fate_invited")
+    form = ui.new_connection("ui_site", "fate_site", "FATE Site")
+    form.fill(host=nginx.url, port=0, login=ui.server.login, password=ui.server.password)
+    form.fill_extra(ca_file=nginx.authority.certificate, timeout=30)
+    form.save()
+    saved = ui.server.api("GET", "connections/ui_site")
+    extra = json.loads(saved["extra"])
+    assert (saved["host"], saved["login"], extra["timeout"]) == (nginx.url, ui.server.login, 30)
+    assert saved["password"] != ui.server.password
+
+    bare = ui.test_connection("ui_site")
+    assert bare.colour == "red"
+    assert "set client_cert and client_key" in bare.message
+    assert bare.message in bare.notice
+
+    form = ui.edit_connection("ui_site")
+    expect(form.standard("host")).to_have_value(nginx.url)
+    form.fill_extra(client_cert=nginx.client.certificate, client_key=nginx.client.key)
+    form.save()
+    good = ui.test_connection("ui_site")
+    assert good.colour == "green", good
+    assert f"Reached {nginx.url} over TLS" in good.message
+    assert "DAG fate_invited is there" in good.message
+
+    form = ui.edit_connection("ui_site")
+    form.fill(password="not-the-password")
+    form.save()
+    wrong = ui.test_connection("ui_site")
+    assert wrong.colour == "red"
+    assert f"refuses the login '{ui.server.login}'" in wrong.message
+    assert "not-the-password" not in wrong.message + wrong.notice
+
+    nginx.stop()
+    dead = ui.test_connection("ui_site")
+    assert dead.colour == "red"
+    assert f"{nginx.url} cannot be reached: connection refused" in dead.message
+    assert ui.server.password not in dead.message + dead.notice
     assert dead.message in dead.notice

@@ -17,7 +17,7 @@ import pytest
 
 import airflow_provider_fate
 from airflow_provider_fate.get_provider_info import get_provider_info
-from airflow_provider_fate.hooks import hdfs, rabbitmq, spark
+from airflow_provider_fate.hooks import hdfs, rabbitmq, site, spark
 from airflow_provider_fate.links import LINKS, SparkUILink, is_web_address
 
 TYPES = {entry["connection-type"]: entry for entry in get_provider_info()["connection-types"]}
@@ -43,7 +43,12 @@ def test_each_hook_is_there_and_knows_the_fields_of_its_form(conn_type):
     module, _, name = entry["hook-class-name"].rpartition(".")
     hook = getattr(importlib.import_module(module), name)
     assert (hook.conn_type, hook.hook_name, hook.conn_name_attr) == (conn_type, entry["hook-name"], "conn_id")
-    known = {"fate_hdfs": hdfs._EXTRAS, "fate_rabbitmq": rabbitmq._EXTRAS, "fate_spark": spark.EXTRAS}[conn_type]
+    known = {
+        "fate_hdfs": hdfs._EXTRAS,
+        "fate_rabbitmq": rabbitmq._EXTRAS,
+        "fate_site": site._EXTRAS,
+        "fate_spark": spark.EXTRAS,
+    }[conn_type]
     assert set(entry["conn-fields"]) == set(known)
     assert "__" not in conn_type, "Airflow splits the names of form fields there"
     standard = {"description", "host", "port", "login", "password", "schema", "extra"}
@@ -150,7 +155,8 @@ def test_airflow_lists_the_provider(tmp_path):
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])
     assert "airflow-provider-fate" in seen["providers"]
-    assert seen["names"] == {"fate_hdfs": "FATE HDFS", "fate_rabbitmq": "FATE RabbitMQ", "fate_spark": "FATE Spark"}
+    assert seen["names"] == {conn_type: entry["hook-name"] for conn_type, entry in TYPES.items()}
+    assert sorted(TYPES) == ["fate_hdfs", "fate_rabbitmq", "fate_site", "fate_spark"]
     assert seen["testable"] == dict.fromkeys(TYPES, True)
     ok, message = seen["test"]
     assert not ok and message.startswith("connection 'x': host: 'nonsense' is not an address")
