@@ -209,7 +209,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": name,
                 "python-modules": [
                     f"airflow_provider_fate.operators.{module}"
-                    for module in ("upload", "train", "predict", "deploy", "invited")
+                    for module in ("upload", "train", "predict", "deploy", "invite", "invited")
                 ],
             }
         ],

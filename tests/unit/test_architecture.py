@@ -24,7 +24,8 @@ ALLOWED = {
     "testing": ("errors", "job", "runtime"),
     # runtime.progress: the lines and files through which the application tells how it goes
     "hooks": ("errors", "get_provider_info", "job", "runtime.storage", "runtime.federation", "runtime.progress"),
-    "operators": ("errors", "job", "hooks", "links"),
+    "triggers": ("errors", "hooks"),
+    "operators": ("errors", "job", "hooks", "links", "triggers"),
     "runtime.components": (
         "errors",
         "job",

@@ -314,7 +314,9 @@ def test_a_party_that_never_returns_is_named_and_the_job_ends() -> None:
     assert isinstance(host, Gone)
     assert isinstance(arbiter, PeerTimeout) and arbiter.party == "host-10000"
     assert "host-10000 has given no sign of life" in str(arbiter) and "0/3/weights/masked" in str(arbiter)
-    assert isinstance(guest, PeerError) and "host-10000 has given no sign of life" in str(guest)
+    # it notices by itself, or hears it of the arbiter
+    assert isinstance(guest, PeerError)
+    assert "host-10000 has given no sign of life" in str(guest) or "host-10000 gave it no sign of life" in str(guest)
     assert took < 15
     assert any(line.startswith("iteration 3 of 10") for line in lines)
 

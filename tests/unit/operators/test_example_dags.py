@@ -22,6 +22,7 @@ TASKS = {
     "fate_tuning": 8,
     "fate_params": 6,
     "fate_test_suite": 15,
+    "fate_invite": 3,
     "fate_invited": 5,
 }
 

@@ -1,0 +1,178 @@
+"""Waits for what other organisations' Airflows say of a job, without a worker slot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_fate.errors import TransportError
+
+if TYPE_CHECKING:
+    from airflow_provider_fate.hooks.site import FateSiteHook
+
+#: tasks of the invited party's DAG that leave an answer, in their order
+_DECIDE, _APPROVE = "decide", "approve"
+_LONGEST_REASON = 2000  # characters
+
+
+@dataclass(frozen=True)
+class PeerRun:
+    """A run of a job at another organisation.
+
+    :param party: who was invited, e.g. ``host-10000``
+    :param conn_id: the connection to its site
+    :param dag_id: of the run there
+    :param run_id: of the run there
+    :param url: where that site shows it
+    """
+
+    party: str
+    conn_id: str
+    dag_id: str
+    run_id: str
+    url: str
+
+    def to_dict(self) -> dict[str, str]:
+        """As JSON."""
+        return asdict(self)
+
+
+def answer_of(hook: FateSiteHook, run: PeerRun) -> tuple[str, str]:
+    """What a peer has said so far.
+
+    :returns: ``accepted``, ``refused``, ``approval`` (a person there has not decided yet) or ``waiting``; and words for
+        the log
+    """
+    over = hook.run_state(run.dag_id, run.run_id) == "failed"
+    decided = hook.xcom(run.dag_id, run.run_id, _DECIDE, kind=dict)
+    if decided is None:
+        return ("refused", "its run failed without an answer") if over else ("waiting", "has not answered yet")
+    if decided.get("accepted") is not True:
+        return _refused(decided, over)
+    if decided.get("needs_approval") is not True:
+        return "accepted", "accepted"
+    approved = hook.xcom(run.dag_id, run.run_id, _APPROVE, kind=dict)
+    if approved is None:
+        return ("refused", "nobody approved it") if over else ("approval", "waits for a person's approval")
+    return ("accepted", "accepted") if approved.get("accepted") is True else _refused(approved, over)
+
+
+def _refused(answer: dict[str, Any], over: bool) -> tuple[str, str]:
+    """A refusal counts when the run has failed by it; before that, its task may be tried again."""
+    reasons = _reasons(answer)
+    return ("refused", reasons) if over else ("waiting", f"says no so far: {reasons}")
+
+
+def _reasons(answer: dict[str, Any]) -> str:
+    from airflow_provider_fate.hooks.site_client import words
+
+    reasons = answer.get("reasons")
+    given = [str(one) for one in reasons] if isinstance(reasons, list) else []
+    return words("; ".join(given), _LONGEST_REASON) or "no reason given"
+
+
+class PeerRunsTrigger(BaseTrigger):
+    """Looks at peers' runs until all have answered, or all have ended.
+
+    Yields one event: ``{"outcome": "accepted" | "refused" | "lost", "peers": {party: words}}`` or ``{"outcome":
+    "ended", "states": {party: state}}``.
+
+    :param runs: of the peers, as :meth:`PeerRun.to_dict`
+    :param until: ``answered`` or ``ended``
+    :param poll_interval: seconds between two looks
+    :param patience: seconds that a site may not be reached
+    """
+
+    def __init__(self, runs: list[dict[str, str]], until: str, poll_interval: float, patience: float) -> None:
+        super().__init__()
+        self.runs = runs
+        self.until = until
+        self.poll_interval = poll_interval
+        self.patience = patience
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {
+            "runs": self.runs, "until": self.until, "poll_interval": self.poll_interval, "patience": self.patience,
+        }  # fmt: skip
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        from airflow_provider_fate.hooks.site import FateSiteHook
+
+        runs = [PeerRun(**one) for one in self.runs]
+        hooks = {run.party: FateSiteHook(run.conn_id) for run in runs}
+        look = self._look_for_answers if self.until == "answered" else self._look_for_ends
+        said: dict[str, str] = {}
+        unreachable = dict.fromkeys(hooks, 0.0)
+        while True:
+            event = await look(runs, hooks, said, unreachable)
+            if event is not None:
+                yield TriggerEvent(event)
+                return
+            await asyncio.sleep(self.poll_interval)
+
+    async def _look_for_answers(self, runs: Any, hooks: Any, said: Any, unreachable: Any) -> dict[str, Any] | None:
+        found: dict[str, str] = {}
+        for run in runs:
+            outcome, words = await self._ask(lambda run=run: answer_of(hooks[run.party], run), run, unreachable)
+            if outcome in ("refused", "lost"):
+                return {"outcome": outcome, "peers": {run.party: words}}
+            found[run.party] = outcome
+            self._tell(run, words, said)
+        return {"outcome": "accepted", "peers": found} if set(found.values()) == {"accepted"} else None
+
+    async def _look_for_ends(self, runs: Any, hooks: Any, said: Any, unreachable: Any) -> dict[str, Any] | None:
+        from airflow_provider_fate.hooks.site import ENDED
+
+        states: dict[str, str] = {}
+        for run in runs:
+            state, words = await self._ask(
+                lambda run=run: (hooks[run.party].run_state(run.dag_id, run.run_id), ""), run, unreachable
+            )
+            if state == "lost":
+                return {"outcome": "lost", "peers": {run.party: words}}
+            states[run.party] = state
+            self._tell(run, state, said)
+        return {"outcome": "ended", "states": states} if set(states.values()) <= set(ENDED) else None
+
+    async def _ask(
+        self, question: Callable[[], tuple[str, str]], run: PeerRun, unreachable: dict[str, float]
+    ) -> tuple[str, str]:
+        """Ask a site in a thread of its own; one that cannot be reached is given some time."""
+        try:
+            answer = await asyncio.to_thread(question)
+        except TransportError as error:
+            unreachable[run.party] += self.poll_interval
+            if unreachable[run.party] > self.patience:
+                return "lost", str(error)
+            self.log.warning("%s: %s; asking again", run.party, error)
+            return "waiting", "cannot be reached"
+        except Exception as error:  # noqa: BLE001 - the task says it
+            return "lost", str(error)
+        unreachable[run.party] = 0.0
+        return answer
+
+    def _tell(self, run: PeerRun, words: str, said: dict[str, str]) -> None:
+        if said.get(run.party) != words:
+            said[run.party] = words
+            self.log.info("%s: %s (%s)", run.party, words, run.url)
+
+    async def on_kill(self) -> None:
+        """The task that waits was cleared or marked: the peers need not go on."""
+        for one in self.runs:
+            await asyncio.to_thread(end_quietly, PeerRun(**one), "the initiator has stopped this job", self.log)
+
+
+def end_quietly(run: PeerRun, reason: str, log: Any) -> None:
+    """End a peer's run. A site that cannot be reached notices by itself: its party waits for ours in vain."""
+    from airflow_provider_fate.hooks.site import FateSiteHook
+
+    try:
+        state = FateSiteHook(run.conn_id).end_run(run.dag_id, run.run_id, reason)
+        log.info("%s: its run has %s", run.party, "gone" if state is None else f"ended as {state}")
+    except Exception as error:  # noqa: BLE001 - the reason for ending matters more
+        log.warning("%s: its run could not be ended: %s", run.party, error)

@@ -1,0 +1,219 @@
+"""Two organisations, each with an Airflow, a broker and a storage of its own: one invites the other through nginx."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_fate.job.names import job_id_of
+from tests.integration.federation.test_rabbitmq import key_pairs, route
+from tests.servers.airflow import Airflow
+from tests.servers.nginx import Nginx
+from tests.servers.processes import named, wait_for_none
+from tests.servers.rabbitmq import RabbitMQNode
+
+EXAMPLES = Path(__file__).parents[3] / "dags" / "examples"
+INVITING, INVITED = "fate_invite", "fate_invited"
+#: as each organisation uploads its table; the inviting one has more DAGs that invite
+UPLOAD = """
+from pathlib import Path
+from airflow.sdk import DAG
+from airflow_provider_fate.operators.upload import FateUploadOperator
+
+with DAG("upload", schedule=None):
+    FateUploadOperator(
+        task_id="upload", source=str(Path(__file__).parent / "data" / "breast_hetero_{role}.csv"), drop=True,
+        namespace="fate_examples", name="breast_hetero_{role}",
+    )
+"""
+MORE = """
+from airflow.sdk import DAG
+from airflow_provider_fate.operators.invite import FateDismissOperator, FateInviteOperator
+from airflow_provider_fate.operators.train import FateTrainOperator
+
+for name, trees in (("too_many_trees", 51), ("long_training", 50)):
+    how = {
+        "job": "fate_jobs/hetero_secureboost.json", "role": "guest", "party_id": 9999,
+        "parameters": {"hetero_secureboost_0": {"num_trees": trees, "tree_param": {"max_depth": 5}}},
+    }
+    with DAG(name, schedule=None):
+        invite = FateInviteOperator(task_id="invite", sites={"host-10000": "fate_site_10000"}, poll_interval=1, **how)
+        train = FateTrainOperator(task_id="train", job_id=invite.output["job_id"], **how)
+        dismiss = FateDismissOperator(
+            task_id="dismiss", peers=invite.output["peers"], succeeded=train.output, poll_interval=1
+        )
+        invite >> train >> dismiss.as_teardown(setups=invite, on_failure_fail_dagrun=True)
+"""
+
+
+@dataclass
+class Organisation:
+    """One side: its Airflow, and where its tables and models are."""
+
+    airflow: Airflow
+    storage: Path
+
+    def models(self, model_id: str) -> dict[str, Any]:
+        """What is stored of a model's trees, by version and party."""
+        found = (self.storage / "models" / model_id).glob("*/*/hetero_secureboost_0.json")
+        return {"/".join(path.parts[-3:-1]): json.loads(path.read_text()) for path in found}
+
+
+def organisation(
+    airflow: Airflow, place: Path, node: RabbitMQNode, vhost: str, routes: dict[str, Any], keys: dict[str, Any]
+) -> Organisation:
+    airflow.set_connection("fate_storage", "fs", extra={"path": str(place / "storage")})
+    airflow.set_connection(
+        "fate_transport", "fate_rabbitmq", host=node.host, port=node.port, schema=vhost, login=node.login,
+        password=node.password, extra={"management_port": node.management_port, "routes": routes, **keys},
+    )  # fmt: skip
+    airflow.set_connection("fate_spark", "fate_spark", host="local[1]")
+    return Organisation(airflow, place / "storage")
+
+
+@pytest.fixture(scope="module")
+def sides(
+    two_rabbitmq_nodes: tuple[RabbitMQNode, RabbitMQNode], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Organisation, Organisation]]:
+    """The bank, which invites, and the telco."""
+    nodes, place = two_rabbitmq_nodes, tmp_path_factory.mktemp("sides")
+    vhosts = [node.new_vhost() for node in nodes]
+    routes = [
+        {party_id: route(node, vhost)} for party_id, node, vhost in zip(("9999", "10000"), nodes, vhosts, strict=True)
+    ]
+    bank_keys, telco_keys = key_pairs("9999", "10000")
+    settings = {
+        "api.base_url": "https://localhost/airflow", "core.simple_auth_manager_users": "admin:admin,bank:user",
+    }  # fmt: skip
+    bank, telco = place / "bank", place / "telco"
+    with (
+        Airflow(bank / "airflow", triggerer=True) as ours,
+        Airflow(telco / "airflow", settings=settings, proxy_headers=True, triggerer=True) as theirs,
+        Nginx(telco / "nginx", theirs.port) as nginx,
+    ):
+        one = organisation(ours, bank, nodes[0], vhosts[0], routes[1], bank_keys)
+        other = organisation(theirs, telco, nodes[1], vhosts[1], routes[0], telco_keys)
+        ours.set_connection(
+            "fate_site_10000", "fate_site", host=nginx.url, login="bank",
+            password=json.loads((theirs.home / "passwords.json").read_text())["bank"],
+            extra={
+                "ca_file": str(nginx.authority.certificate), "client_cert": str(nginx.client.certificate),
+                "client_key": str(nginx.client.key), "timeout": 60,
+            },
+        )  # fmt: skip
+        own = {"more.py": MORE, "upload.py": UPLOAD.replace("{role}", "guest")}
+        copy(ours, ["fate_invite.py", "fate_jobs", "data"], place, own)
+        own = {"upload.py": UPLOAD.replace("{role}", "host")}
+        copy(theirs, ["fate_invited.py", "fate_invited_policy.yaml", "data"], place, own)
+        for side in (ours, theirs):
+            side.run("upload", seconds=180)
+        yield one, other
+
+
+def copy(airflow: Airflow, names: list[str], place: Path, more: dict[str, str]) -> None:
+    """Give an Airflow some of the examples, as a user copies them, and DAGs of the test."""
+    folder = place / f"dags-{airflow.port}"
+    folder.mkdir()
+    for name in names:
+        source = EXAMPLES / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    for name, text in more.items():
+        (folder / name).write_text(text)
+    airflow.add_dags(folder)
+
+
+def state(airflow: Airflow, dag_id: str, run_id: str, task_id: str) -> str | None:
+    return {task["task_id"]: task["state"] for task in airflow.task_instances(dag_id, run_id)}[task_id]
+
+
+def approve(telco: Airflow, run_id: str) -> None:
+    telco.wait_for_task(INVITED, run_id, "approve", "awaiting_input")
+    path = f"dags/{INVITED}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+    telco.api("PATCH", path, {"chosen_options": ["Approve"], "params_input": {}})
+
+
+def job_of(bank: Airflow, telco: Airflow, dag_id: str, run_id: str, seconds: float = 120) -> str:
+    """The id of the run at the invited party, which follows from the ids of DAG and run here."""
+    job_id = job_id_of(f"{dag_id}_{run_id}")
+    deadline = time.monotonic() + seconds
+    while job_id not in [run["dag_run_id"] for run in telco.api("GET", f"dags/{INVITED}/dagRuns")["dag_runs"]]:
+        assert time.monotonic() < deadline, bank.task_log(dag_id, run_id, "invite")[-3000:]
+        time.sleep(0.5)
+    return job_id
+
+
+def wait_for_log(airflow: Airflow, dag_id: str, run_id: str, task_id: str, text: str, seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while text not in (log := airflow.task_log(dag_id, run_id, task_id)):
+        assert time.monotonic() < deadline, log[-4000:]
+        time.sleep(0.5)
+
+
+def test_invited_approved_trained(sides):
+    bank, telco = sides
+    run_id = "first"
+    bank.airflow.trigger(INVITING, {}, run_id=run_id)
+    job_id = job_of(bank.airflow, telco.airflow, INVITING, run_id)
+    # waits for a person there, and holds no worker slot here
+    telco.airflow.wait_for_task(INVITED, job_id, "approve", "awaiting_input")
+    bank.airflow.wait_for_task(INVITING, run_id, "invite", "deferred")
+    approve(telco.airflow, job_id)
+    bank.airflow.wait(INVITING, run_id, 400)
+    telco.airflow.wait(INVITED, job_id, 120)
+    trained = bank.airflow.xcom(INVITING, run_id, "train")
+    assert trained["job_id"] == job_id and trained["metrics"]["evaluation_0"]["auc"] > 0.98
+    assert list(bank.models("joint_boost")) == [f"{trained['model_version']}/guest-9999"]
+    assert list(telco.models("joint_boost")) == [f"{trained['model_version']}/host-10000"]
+    # neither the other's table nor its parameters are known there
+    conf = telco.airflow.api("GET", f"dags/{INVITED}/dagRuns/{job_id}")["conf"]
+    assert "breast_hetero_guest" not in json.dumps(conf) and "with_label" in json.dumps(conf)
+    peers = bank.airflow.xcom(INVITING, run_id, "invite")["peers"]
+    assert peers["host-10000"]["run_id"] == job_id
+    assert f"/dags/{INVITED}/runs/{job_id}" in peers["host-10000"]["url"]
+    assert bank.airflow.xcom(INVITING, run_id, "dismiss") == {"host-10000": "success"}
+
+
+def test_a_refusal_names_its_reason_before_anything_is_read(sides):
+    bank, telco = sides
+    run_id = "refused"
+    bank.airflow.trigger("too_many_trees", {}, run_id=run_id)
+    bank.airflow.wait("too_many_trees", run_id, 240, expect="failed")
+    log = bank.airflow.task_log("too_many_trees", run_id, "invite")
+    assert "host-10000 refuses job" in log and "51 trees are asked for; at most 50 are allowed" in log
+    assert state(bank.airflow, "too_many_trees", run_id, "train") == "upstream_failed"
+    job_id = job_of(bank.airflow, telco.airflow, "too_many_trees", run_id)
+    assert telco.airflow.api("GET", f"dags/{INVITED}/dagRuns/{job_id}")["state"] == "failed"
+    assert not (telco.storage / "jobs" / job_id).exists()
+
+
+def test_a_run_that_is_stopped_ends_the_other_side_and_can_be_begun_again(sides):
+    bank, telco = sides
+    run_id = "stopped"
+    bank.airflow.trigger("long_training", {}, run_id=run_id)
+    job_id = job_of(bank.airflow, telco.airflow, "long_training", run_id)
+    wait_for_log(bank.airflow, "long_training", run_id, "train", "round 1 of 50")
+    bank.airflow.set_task_state("long_training", run_id, "train", "failed")
+    began = time.monotonic()
+    telco.airflow.wait(INVITED, job_id, 120, expect="failed")
+    assert time.monotonic() - began < 60
+    bank.airflow.wait("long_training", run_id, 120, expect="failed")
+    wait_for_none(lambda: [one for role in ("guest-9999", "host-10000") for one in named(f"{job_id} {role}")], 20)
+    # begun again, the job goes by another name, and the run that has ended there is left as it is
+    bank.airflow.api("POST", "dags/long_training/clearTaskInstances", {"dry_run": False, "dag_run_id": run_id})
+    again = f"{job_id}~2"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        runs = telco.airflow.api("GET", f"dags/{INVITED}/dagRuns")["dag_runs"]
+        if again in [run["dag_run_id"] for run in runs]:
+            break
+        time.sleep(0.5)
+    telco.airflow.wait_for_task(INVITED, again, "train", "running")
+    bank.airflow.api("PATCH", f"dags/long_training/dagRuns/{run_id}", {"state": "failed"})
+    telco.airflow.wait(INVITED, again, 120, expect="failed")
