@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "test": (["test"], ["-m", "pytest"]),
     "bench": (["test"], ["-m", "benchmarks"]),
 }
-#: all tests: one process for those that share the real servers, which wait a lot, and one for the rest meanwhile
+#: all tests: what needs real servers waits a lot, so that two processes are nearly twice as quick (see conftest.py)
 WHOLE = ["-n", "2", "--dist", "loadgroup"]
 
 

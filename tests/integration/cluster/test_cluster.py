@@ -20,9 +20,10 @@ MINUTES = 60
 TASKS = ("train.guest_9999", "train.host_10000", "train.arbiter_10000")
 
 
-def applications() -> list[Running]:
-    """The Spark applications of jobs that run now."""
-    return named("airflow_provider_fate/runtime/main.py")
+def applications(cluster: Cluster) -> list[Running]:
+    """The Spark applications of this Airflow's jobs that run now."""
+    home = f"AIRFLOW_HOME={cluster.airflow.home}"
+    return [one for one in named("airflow_provider_fate/runtime/main.py") if home in one.environment]
 
 
 def wait_until(condition: Any, seconds: float) -> bool:
@@ -126,7 +127,7 @@ def test_a_peer_that_never_comes(cluster: Cluster) -> None:
     assert "within 8 s" in log
     assert f"{cluster.rabbitmq.host}:{cluster.rabbitmq.port}" in log
     assert "Traceback" not in log.split("has not come to job")[0][-300:]
-    wait_for_none(applications, 20)
+    wait_for_none(lambda: applications(cluster), 20)
 
 
 def test_a_task_marked_failed_ends_its_application_and_its_peers(
@@ -142,7 +143,7 @@ def test_a_task_marked_failed_ends_its_application_and_its_peers(
         log = cluster.airflow.task_log("fate_faults", run, task)
         assert "host-10000 ended" in log, log[-3000:]
         assert "stopped in Airflow" in log, log[-3000:]
-    wait_for_none(applications, 20)
+    wait_for_none(lambda: applications(cluster), 20)
     assert wait_until(lambda: not cluster.spark.state()["activeapps"], 20)
     left = [name for name in cluster.hdfs.client().list(f"{cluster.root}/models/disturbed") if run in name]
     assert left == []
