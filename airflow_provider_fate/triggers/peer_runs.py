@@ -47,10 +47,11 @@ def answer_of(hook: FateSiteHook, run: PeerRun) -> tuple[str, str]:
     :returns: ``accepted``, ``refused``, ``approval`` (a person there has not decided yet) or ``waiting``; and words for
         the log
     """
-    over = hook.run_state(run.dag_id, run.run_id) == "failed"
+    state = hook.run_state(run.dag_id, run.run_id)
+    over = state == "failed"
     decided = hook.xcom(run.dag_id, run.run_id, _DECIDE, kind=dict)
     if decided is None:
-        return ("refused", "its run failed without an answer") if over else ("waiting", "has not answered yet")
+        return ("refused", "its run failed without an answer") if over else ("waiting", f"its run is {state}")
     if decided.get("accepted") is not True:
         return _refused(decided, over)
     if decided.get("needs_approval") is not True:

@@ -114,6 +114,8 @@ def sides(
         copy(theirs, ["fate_invited.py", "fate_invited_policy.yaml", "data"], place, own)
         for side in (ours, theirs):
             side.run("upload", seconds=180)
+        theirs.wait_for_dag(INVITED)
+        theirs.api("PATCH", f"dags/{INVITED}", {"is_paused": False})
         yield one, other
 
 

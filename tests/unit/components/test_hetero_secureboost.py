@@ -275,7 +275,7 @@ def test_two_hosts_and_some_of_the_columns() -> None:
             lambda round_: [[3, 4, 5], [0, 1, 2], [0, 1, 2]] if round_ else [[0, 1, 2]] * 3,
         ),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_who_may_split(given: dict[str, Any], levels: Callable[[int], Sequence[Sequence[int]]]) -> None:
     x, y = small()
