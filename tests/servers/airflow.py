@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import requests
 
@@ -35,6 +35,7 @@ class Airflow(Server):
     :param env: environment variables for all its processes, tasks included
     :param database: SQLAlchemy URL of an empty database; SQLite in the home directory where not given
     :param triggerer: start a triggerer too, for deferred tasks and watched assets
+    :param proxy_headers: believe what a proxy before it says of its clients
     """
 
     login = "admin"
@@ -48,24 +49,28 @@ class Airflow(Server):
         env: Mapping[str, str] | None = None,
         database: str | None = None,
         triggerer: bool = False,
+        proxy_headers: bool = False,
     ) -> None:
         self.home = directory
         self.dags = directory / "dags"
         self.password = secrets.token_hex(8)
         self.port = free_ports(1)[0]
         self._components = ["api-server", "scheduler", "dag-processor", *(["triggerer"] if triggerer else [])]
+        self._options = {"api-server": ["--proxy-headers"] if proxy_headers else []}
+        self._options |= {component: ["--skip-serve-logs"] for component in ("scheduler", "triggerer")}
         self._processes: dict[str, Process] = {}
         self._session = requests.Session()
         self._session.trust_env = False
         self._shared_database = database
+        self._prefix = urlsplit(str((settings or {}).get("api.base_url", ""))).path.rstrip("/")
         self.dags.mkdir(parents=True, exist_ok=True)
         self.add_dags(*dags)
         self._env = self._environment(dict(settings or {}), dict(env or {}))
 
     @property
     def url(self) -> str:
-        """Where the UI is."""
-        return f"http://{HOST}:{self.port}"
+        """Where the UI is: under the path of ``api.base_url``, where that is set."""
+        return f"http://{HOST}:{self.port}{self._prefix}"
 
     def _environment(self, settings: dict[str, object], env: dict[str, str]) -> dict[str, str]:
         secret = lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()  # noqa: E731
@@ -145,8 +150,7 @@ class Airflow(Server):
         running = self._processes.get(component)
         if running is not None and running.running:
             return
-        options = ["--skip-serve-logs"] if component in ("scheduler", "triggerer") else []
-        command = [sys.executable, "-m", "airflow", component, *options]
+        command = [sys.executable, "-m", "airflow", component, *self._options.get(component, [])]
         log = self.home / f"{component}.log"
         self._processes[component] = Process(f"Airflow {component}", command, log, env=self._env, cwd=self.home)
 
@@ -197,10 +201,14 @@ class Airflow(Server):
         :param missing_ok: answer None instead of raising for 404
         :returns: the answer's JSON, None where there is none
         """
-        if "Authorization" not in self._session.headers:
-            self._session.headers["Authorization"] = f"Bearer {self.token()}"
         url = f"{self.url}/api/v2/{path}"
-        answer = self._session.request(method, url, json=body, params=query, timeout=60)
+        for _ in range(2):
+            if "Authorization" not in self._session.headers:
+                self._session.headers["Authorization"] = f"Bearer {self.token()}"
+            answer = self._session.request(method, url, json=body, params=query, timeout=60)
+            if answer.status_code != 401:  # else the token has expired
+                break
+            del self._session.headers["Authorization"]
         if answer.status_code == 404 and missing_ok:
             return None
         if not answer.ok:
