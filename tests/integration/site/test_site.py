@@ -209,6 +209,7 @@ def test_a_certificate_of_somebody_elses_is_named(hook, nginx, tmp_path):
     assert not ok and f"does not accept the client certificate {stranger.certificate}" in message, message
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_a_wrong_authority_is_named(hook, nginx, tmp_path):
     other = Authority(tmp_path / "other", "another authority")
     for extra in ({"ca_file": str(other.certificate)}, {"ca_file": ""}):
@@ -251,6 +252,7 @@ def test_nginx_that_is_down_is_named_and_comes_back(hook, nginx, server):
 def test_airflow_that_is_down_is_named_and_comes_back(hook, server):
     made, run_id = hook(), new_run()
     made.start_run(DAG, run_id, {})
+    server.wait(DAG, run_id)  # its tasks need the API server as well
     server.kill_component("api-server")
     try:
         with pytest.raises(TransportError, match=r"its nginx answers, but the Airflow behind it does not \(502\)"):
@@ -261,7 +263,6 @@ def test_airflow_that_is_down_is_named_and_comes_back(hook, server):
         server.start_component("api-server")
         server.wait_ready()
     assert made.start_run(DAG, run_id, {}) is False
-    server.wait(DAG, run_id)
 
 
 def test_an_expired_token_is_renewed(hook, server, nginx, passwords):
