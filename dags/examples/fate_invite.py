@@ -25,4 +25,4 @@ with DAG("fate_invite", schedule=None, catchup=False, tags=["fate"], doc_md=__do
 
     dismiss = FateDismissOperator(task_id="dismiss", peers=invite.output["peers"], succeeded=train.output)
 
-    invite >> train >> dismiss.as_teardown(setups=invite, on_failure_fail_dagrun=True)
+    invite >> train >> dismiss.as_teardown(setups=invite)

@@ -49,7 +49,7 @@ for name, trees in (("too_many_trees", 51), ("long_training", 50)):
         dismiss = FateDismissOperator(
             task_id="dismiss", peers=invite.output["peers"], succeeded=train.output, poll_interval=1
         )
-        invite >> train >> dismiss.as_teardown(setups=invite, on_failure_fail_dagrun=True)
+        invite >> train >> dismiss.as_teardown(setups=invite)
 """
 
 
