@@ -323,6 +323,13 @@ class Airflow(Server):
         path = f"dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances/{quote(task_id)}"
         self.api("PATCH", path, {"new_state": state})
 
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """What a person does in the UI who is asked for an approval; waits until the task asks."""
+        self.wait_for_task(dag_id, run_id, task_id, "awaiting_input")
+        time.sleep(2)  # the scheduler fails a task that is answered before it has heard that the task waits
+        path = f"dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances/{quote(task_id)}/-1/hitlDetails"
+        self.api("PATCH", path, {"chosen_options": [option], "params_input": {}})
+
     def task_log(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1, try_number: int = 1) -> str:
         """A task's log as the UI shows it, one event a line."""
         path = f"dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances/{quote(task_id)}/logs/{try_number}"

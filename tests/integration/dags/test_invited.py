@@ -97,12 +97,6 @@ def answer(site: Airflow, run_id: str, task_id: str = "decide") -> dict[str, Any
     return site.xcom(DAG, run_id, task_id, key=ANSWER)
 
 
-def respond(site: Airflow, run_id: str, option: str) -> None:
-    """What a person does in the UI."""
-    path = f"dags/{DAG}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
-    site.api("PATCH", path, {"chosen_options": [option], "params_input": {}})
-
-
 def submitted(site: Airflow, job_id: str) -> bool:
     return Path(site.root / "storage" / "jobs" / job_id / str(HOST)).exists()
 
@@ -142,7 +136,7 @@ def test_a_person_approves_the_first_use_of_a_table(site: Airflow) -> None:
     assert "* Our tables: `fate_examples/breast_hetero_host`" in asked["body"]
     assert not submitted(site, "boost-1")
 
-    respond(site, "boost-1", "Approve")
+    site.answer(DAG, "boost-1", "approve", "Approve")
     site.trigger("guest_trains", run_id="boost-1")
     site.wait(DAG, "boost-1", 300)
     site.wait("guest_trains", "boost-1", 60)
@@ -185,8 +179,7 @@ def test_a_person_says_no(site: Airflow) -> None:
     common = {"job_type": "predict", "model_id": MODEL, "model_version": "boost-1"}
     conf = {key: CONF[key] for key in ("dsl_version", "initiator", "role")} | {"job_parameters": {"common": common}}
     invite(site, Job.parse(conf).with_data(new), "unwanted-2")
-    site.wait_for_task(DAG, "unwanted-2", "approve", "awaiting_input")
-    respond(site, "unwanted-2", "Reject")
+    site.answer(DAG, "unwanted-2", "approve", "Reject")
     site.wait(DAG, "unwanted-2", 120, expect="failed")
     assert answer(site, "unwanted-2", "approve") == {
         "accepted": False, "reasons": ["approval: a person refused this job"], "needs_approval": True,
