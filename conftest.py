@@ -13,6 +13,7 @@ _INTEGRATION = Path(__file__).parent / "tests" / "integration"
 _CLUSTERS = ("cluster", "federation", "hooks", "runtime", "servers")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run in several processes, those that share servers are in one, and the others are spread."""
     for item in items:

@@ -123,11 +123,11 @@ def accept(invitation: Invitation, job: Job, policy: Policy, storage_conn_id: st
     refusals = policy.check(job, me, tables, getattr(run, "triggering_user_name", None))
     if not refusals and invitation.kind == "train":
         store = models(storage_conn_id, me)
-        for version in store.versions(job.model_id)[-1:]:
-            if _roles(store.describe(job.model_id, version)["job"]) != _roles(job.to_dict()):
-                refusals.append(
-                    Refusal("model_id", f"{job.model_id} is asked for", "a model of other parties has this id here")
-                )
+        own = _roles(job.to_dict())
+        if any(_roles(store.describe(job.model_id, one)["job"]) != own for one in store.versions(job.model_id)):
+            refusals.append(
+                Refusal("model_id", f"{job.model_id} is asked for", "a model of other parties has this id here")
+            )
     if refusals:
         raise refused(refusals)
     store = invitations(storage_conn_id, initiator.party_id)
@@ -137,6 +137,10 @@ def accept(invitation: Invitation, job: Job, policy: Policy, storage_conn_id: st
     if known is None:
         if has_job(storage_conn_id, job_id, me):
             raise refused([Refusal("job_id", f"{job_id} is asked for", "a job of this id is here already")])
+        made = job.model_version or job_id
+        if invitation.kind == "train" and made in models(storage_conn_id, me).versions(job.model_id):
+            text = "this version of the model is here already; only a new one may be made"
+            raise refused([Refusal("model_version", f"{made} is asked for", text)])
         most = policy.partner(initiator).limits.max_runs_a_day
         content = {
             "format": 1, "job_id": job_id, "initiator": str(initiator), "party": str(me), "kind": invitation.kind,
@@ -176,7 +180,14 @@ def enter(
         store.note(invitation.job_id, {"approved_by": who, "approved_at": str(approval.get("responded_at") or "")})
     tables = _tables(storage_conn_id)
     for table in tables_of(job, invitation.party):
-        store.mark_used(table.namespace, table.name, [name for name, _ in tables(table).columns])
+        store.mark_used(table.namespace, table.name, _columns(tables(table), table))
+
+
+def _columns(meta: Any, table: TableName) -> list[str]:
+    """:raises StorageError: the table was there when it was accepted, and is not any more"""
+    if meta is None:
+        raise StorageError(f"table {table} is not there any more")
+    return [name for name, _ in meta.columns]
 
 
 def approved_by(approval: Any, not_by: str | None) -> str | None:

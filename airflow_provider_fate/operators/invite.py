@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator
 
 from airflow_provider_fate.errors import ConfigError, FateError
+from airflow_provider_fate.job.names import job_id_of
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.links import ArbiterRunLink, GuestRunLink, HostRunLink
 from airflow_provider_fate.operators._identity import default_job_id
 from airflow_provider_fate.operators._job import load_job
 from airflow_provider_fate.operators._template_files import TemplateFiles
-from airflow_provider_fate.triggers.peer_runs import PeerRun, PeerRunsTrigger, end_quietly
+from airflow_provider_fate.triggers.peer_runs import PeerRun, PeerRunsTrigger, end_all
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 #: how often a job whose peers' runs have all ended may be begun again under one name
 _MOST_TRIES = 20
+#: seconds after the trigger's own time for Airflow's, which says less
+_LATER = 600
+#: XCom with the runs that were started
+_RUNS = "peer_runs"
 _LINKS = {"guest": GuestRunLink(), "host": HostRunLink(), "arbiter": ArbiterRunLink()}
 
 
@@ -100,16 +106,27 @@ class FateInviteOperator(TemplateFiles, BaseOperator):
             if isinstance(error, ConfigError):
                 raise AirflowFailException(str(error)) from error
             raise AirflowException(str(error)) from error
-        for run in self._started:
-            if (ti := context.get("ti")) is not None:
-                _LINKS[Party.parse(run.party).role].publish(self, ti, run.url)
         runs = [run.to_dict() for run in self._started]
+        if (ti := context.get("ti")) is not None:
+            ti.xcom_push(key=_RUNS, value=runs)
+            for run in reversed(self._started):  # of several hosts, the first one's link stays
+                _LINKS[Party.parse(run.party).role].publish(self, ti, run.url)
         self.defer(
-            trigger=PeerRunsTrigger(runs, "answered", self.poll_interval, self.patience),
+            trigger=PeerRunsTrigger(
+                runs, "answered", self.poll_interval, self.patience, time.time() + self.answer_timeout
+            ),
             method_name="answered",
             kwargs={"job_id": job_id, "runs": runs},
-            timeout=timedelta(seconds=self.answer_timeout),
+            timeout=timedelta(seconds=self.answer_timeout + _LATER),
         )
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """As Airflow's; where the waiting itself failed, the peers' runs do not stay behind."""
+        if next_method == "__fail__" and (ti := context.get("ti")) is not None:
+            runs = ti.xcom_pull(task_ids=ti.task_id, key=_RUNS, map_indexes=ti.map_index)
+            self._started = [PeerRun(**one) for one in runs or ()]
+            self._end_all("the initiator does not wait for an answer any more")
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def _sites(self, job: Job, me: Party) -> dict[Party, str]:
         """The site of each party that is asked; parties that are here are not among them."""
@@ -135,17 +152,17 @@ class FateInviteOperator(TemplateFiles, BaseOperator):
 
         hooks = {party: FateSiteHook(conn_id) for party, conn_id in sites.items()}
         for number in range(1, _MOST_TRIES + 1):
-            job_id = name if number == 1 else f"{name}~{number}"
+            job_id = job_id_of(name if number == 1 else f"{name}~{number}")
             over = False
             for party, hook in hooks.items():
                 conf = Invitation.for_party(job, job_id, me, party).to_dict()
                 begun = hook.start_run(hook.dag_id, job_id, conf)
-                if not begun and hook.run_state(hook.dag_id, job_id) in ENDED:
-                    over = True
-                    break
                 url = hook.run_url(hook.dag_id, job_id)
                 self._started.append(PeerRun(str(party), sites[party], hook.dag_id, job_id, url))
-                self.log.info("%s is invited to job %s: %s", party, job_id, url)
+                if not begun and hook.run_state(hook.dag_id, job_id) in ENDED:
+                    over = True
+                else:
+                    self.log.info("%s is invited to job %s: %s", party, job_id, url)
             if not over:
                 return job_id
             self._end_all("the initiator begins this job anew under another id")
@@ -163,8 +180,8 @@ class FateInviteOperator(TemplateFiles, BaseOperator):
         raise AirflowException(f"the answer of {party} to job {job_id} cannot be had: {words}")
 
     def _end_all(self, reason: str) -> None:
-        while self._started:
-            end_quietly(self._started.pop(), reason, self.log)
+        runs, self._started = self._started, []
+        end_all(runs, reason, self.log)
 
     def on_kill(self) -> None:
         self._end_all("the initiator has stopped this job")
@@ -208,14 +225,16 @@ class FateDismissOperator(BaseOperator):
         if not runs:
             return None
         if not self.succeeded:
-            for run in runs:
-                end_quietly(run, "the initiator's part of this job has ended without success", self.log)
+            end_all(runs, "the initiator's part of this job has ended without success", self.log)
             return None
         self.defer(
-            trigger=PeerRunsTrigger([run.to_dict() for run in runs], "ended", self.poll_interval, self.patience),
+            trigger=PeerRunsTrigger(
+                [run.to_dict() for run in runs], "ended", self.poll_interval, self.patience,
+                time.time() + self.end_timeout,
+            ),
             method_name="ended",
-            timeout=timedelta(seconds=self.end_timeout),
-        )
+            timeout=timedelta(seconds=self.end_timeout + _LATER),
+        )  # fmt: skip
 
     def ended(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
         """How the peers' runs ended. :raises AirflowException: one did not succeed, or cannot be seen"""

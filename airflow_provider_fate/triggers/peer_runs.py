@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,8 +16,8 @@ from airflow_provider_fate.errors import TransportError
 if TYPE_CHECKING:
     from airflow_provider_fate.hooks.site import FateSiteHook
 
-#: tasks of the invited party's DAG that leave an answer, in their order
-_DECIDE, _APPROVE = "decide", "approve"
+#: tasks of the invited party's DAG that leave an answer, in their order; the last two take part
+_DECIDE, _APPROVE, _PARTS = "decide", "approve", ("train", "predict")
 _LONGEST_REASON = 2000  # characters
 
 
@@ -44,8 +46,8 @@ class PeerRun:
 def answer_of(hook: FateSiteHook, run: PeerRun) -> tuple[str, str]:
     """What a peer has said so far.
 
-    :returns: ``accepted``, ``refused``, ``approval`` (a person there has not decided yet) or ``waiting``; and words for
-        the log
+    :returns: ``accepted``, ``refused``, ``approval`` (a person there has not decided yet), ``waiting`` or ``lost`` (its
+        run has ended, for whatever reason); and words for the log
     """
     state = hook.run_state(run.dag_id, run.run_id)
     over = state == "failed"
@@ -54,12 +56,19 @@ def answer_of(hook: FateSiteHook, run: PeerRun) -> tuple[str, str]:
         return ("refused", "its run failed without an answer") if over else ("waiting", f"its run is {state}")
     if decided.get("accepted") is not True:
         return _refused(decided, over)
-    if decided.get("needs_approval") is not True:
+    if decided.get("needs_approval") is True:
+        approved = hook.xcom(run.dag_id, run.run_id, _APPROVE, kind=dict)
+        if approved is None:
+            return ("refused", "nobody approved it") if over else ("approval", "waits for a person's approval")
+        if approved.get("accepted") is not True:
+            return _refused(approved, over)
+    if not over:
         return "accepted", "accepted"
-    approved = hook.xcom(run.dag_id, run.run_id, _APPROVE, kind=dict)
-    if approved is None:
-        return ("refused", "nobody approved it") if over else ("approval", "waits for a person's approval")
-    return ("accepted", "accepted") if approved.get("accepted") is True else _refused(approved, over)
+    for part in _PARTS:
+        said = hook.xcom(run.dag_id, run.run_id, part, kind=dict)
+        if said is not None and said.get("accepted") is not True:
+            return _refused(said, over)
+    return "lost", "it had accepted, and its run has failed since"
 
 
 def _refused(answer: dict[str, Any], over: bool) -> tuple[str, str]:
@@ -86,19 +95,24 @@ class PeerRunsTrigger(BaseTrigger):
     :param until: ``answered`` or ``ended``
     :param poll_interval: seconds between two looks
     :param patience: seconds that a site may not be reached
+    :param deadline: when to give up, seconds since 1970
     """
 
-    def __init__(self, runs: list[dict[str, str]], until: str, poll_interval: float, patience: float) -> None:
+    def __init__(
+        self, runs: list[dict[str, str]], until: str, poll_interval: float, patience: float, deadline: float
+    ) -> None:
         super().__init__()
         self.runs = runs
         self.until = until
         self.poll_interval = poll_interval
         self.patience = patience
+        self.deadline = deadline
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         return path, {
             "runs": self.runs, "until": self.until, "poll_interval": self.poll_interval, "patience": self.patience,
+            "deadline": self.deadline,
         }  # fmt: skip
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -108,9 +122,12 @@ class PeerRunsTrigger(BaseTrigger):
         hooks = {run.party: FateSiteHook(run.conn_id) for run in runs}
         look = self._look_for_answers if self.until == "answered" else self._look_for_ends
         said: dict[str, str] = {}
-        unreachable = dict.fromkeys(hooks, 0.0)
+        unreachable: dict[str, float] = {}  # since when, on the monotonic clock
         while True:
             event = await look(runs, hooks, said, unreachable)
+            if event is None and time.time() > self.deadline:
+                waiting = "; ".join(f"{party} {words}" for party, words in said.items())
+                event = {"outcome": "lost", "peers": {runs[0].party: f"the time is up ({waiting})"}}
             if event is not None:
                 yield TriggerEvent(event)
                 return
@@ -147,14 +164,13 @@ class PeerRunsTrigger(BaseTrigger):
         try:
             answer = await asyncio.to_thread(question)
         except TransportError as error:
-            unreachable[run.party] += self.poll_interval
-            if unreachable[run.party] > self.patience:
+            if time.monotonic() - unreachable.setdefault(run.party, time.monotonic()) > self.patience:
                 return "lost", str(error)
             self.log.warning("%s: %s; asking again", run.party, error)
             return "waiting", "cannot be reached"
         except Exception as error:  # noqa: BLE001 - the task says it
             return "lost", str(error)
-        unreachable[run.party] = 0.0
+        unreachable.pop(run.party, None)
         return answer
 
     def _tell(self, run: PeerRun, words: str, said: dict[str, str]) -> None:
@@ -163,9 +179,19 @@ class PeerRunsTrigger(BaseTrigger):
             self.log.info("%s: %s (%s)", run.party, words, run.url)
 
     async def on_kill(self) -> None:
-        """The task that waits was cleared or marked: the peers need not go on."""
-        for one in self.runs:
-            await asyncio.to_thread(end_quietly, PeerRun(**one), "the initiator has stopped this job", self.log)
+        """The task that waits was cleared or marked: the peers need not go on. After our own part they end alone."""
+        if self.until == "answered":
+            reason = "the initiator has stopped this job"
+            await asyncio.to_thread(end_all, [PeerRun(**one) for one in self.runs], reason, self.log)
+
+
+def end_all(runs: list[PeerRun], reason: str, log: Any) -> None:
+    """End peers' runs, all at the same time: one site that does not answer is not to keep the others from hearing."""
+    threads = [threading.Thread(target=end_quietly, args=(run, reason, log), daemon=True) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def end_quietly(run: PeerRun, reason: str, log: Any) -> None:

@@ -80,7 +80,7 @@ class Nginx(Server):
             "FATE_LISTEN": f"{HOST}:{self.port}",
             "FATE_SERVER_NAME": "localhost",
             "FATE_PREFIX": prefix,
-            "FATE_DAG_ID": dag_id,
+            "FATE_DAG_IDS": dag_id,
             "FATE_UPSTREAM": f"{HOST}:{upstream}",
             "FATE_CERTIFICATE": str(server.certificate),
             "FATE_CERTIFICATE_KEY": str(server.key),

@@ -174,7 +174,8 @@ class Exchange:
             )
             return
         with self._lock:
-            peer.heard()
+            if not isinstance(message, Abort | Bye):  # which are no sign that it lives, and may be repeated by others
+                peer.heard()
             try:
                 match message:
                     case Data():

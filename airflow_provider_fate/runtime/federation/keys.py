@@ -60,8 +60,8 @@ def decode_key(text: Any, place: str, *, secret: bool = False) -> bytes:
 
 def fingerprint(public: bytes) -> str:
     """A few characters by which two people can compare a public key."""
-    digest = hashlib.sha256(public).hexdigest()[:16]
-    return ":".join(digest[at : at + 4] for at in range(0, 16, 4))
+    digest = hashlib.sha256(public).hexdigest()[:32]
+    return ":".join(digest[at : at + 4] for at in range(0, 32, 4))
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from airflow_provider_fate.errors import FateError, ProtocolError, TransportErro
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.base import Transport
 from airflow_provider_fate.runtime.federation.keys import KEY_ID, SIZE, Keys, Pair, fingerprint
-from airflow_provider_fate.runtime.federation.messages import MAGIC, SEALED_MAGIC, Abort, printable, unpack
+from airflow_provider_fate.runtime.federation.messages import MAGIC, SEALED_MAGIC, Abort, Bye, printable, unpack
 
 _log = logging.getLogger(__name__)
 
@@ -43,21 +43,27 @@ _TAG = 16
 _OVERHEAD = _START + KEY_ID + _COUNTER + _TAG
 _LARGEST_NAME = 255
 _WINDOW = 1 << 16  # how far behind the newest counter a frame may come
-_SMALL = 64 << 10  # bytes; no abort is larger
-_RUNS = 4  # runs of a peer that may be the live one
+_SMALL = 64 << 10  # bytes; no last words are larger
+_RUNS = 1024  # runs of a peer in one of ours; only a peer that starts again and again has so many
 _KEPT = 4  # bodies that are sent again when it is known which run is
 _REFUSED = 5.0  # seconds for a proper offer to follow one with other keys, which may be left from an earlier run
+_LAST_WORDS = (Abort, Bye)
 _OFFER_PAUSE = 0.3  # seconds between two offers to the same peer that answer the same run
 
 
 class _Run:
-    """The keys that this run of ours shares with one run of a peer."""
+    """The keys that this run of ours shares with one run of a peer.
+
+    Kept as long as ours lasts: made anew from an offer that somebody repeats, it would count from 0 again, under the
+    same keys.
+    """
 
     def __init__(self, ephemeral: bytes, name: bytes, sending: AESGCM, receiving: AESGCM) -> None:
         self.ephemeral = ephemeral
         self.name = name
         self.sending = sending
         self.receiving = receiving
+        self.superseded = False  # a later run of the peer has been live
         self._sent = 0
         self._floor = 0  # all counters below have been taken, or are too old
         self._taken: set[int] = set()
@@ -185,8 +191,8 @@ class SealedTransport(Transport):
             if peer.live is None:
                 peer.kept.append(body)
             frames = [self._offer(peer) if run is None else run.seal(body)]
-            if len(body) < _SMALL and isinstance(unpack(body)[0], Abort):
-                # whoever is there now may be another run than the one that we know
+            if len(body) < _SMALL and isinstance(unpack(body)[0], _LAST_WORDS):
+                # whoever is there now may be another run than the one that we know, or none that we have heard of
                 frames.append(self._note(peer.pair, body))
         for frame in frames:
             self.inner.send(to, frame)
@@ -260,10 +266,12 @@ class SealedTransport(Transport):
                     peer.name, f"a message from {peer.name} over {self.inner.description} was changed on its way"
                 )
                 return
-            if body is None:
+            if body is None or run.superseded:
                 return
             peer.refused = None
             if peer.live is not run:
+                if peer.live is not None:
+                    peer.live.superseded = True
                 peer.live = run
                 again = [run.seal(one) for one in peer.kept]
                 peer.kept.clear()
@@ -321,20 +329,20 @@ class SealedTransport(Transport):
                 self._fail(peer.name, f"an offer in the name of {peer.name} was not made with its key")
                 return
             peer.refused = None
-            run = next((one for one in peer.runs.values() if one.ephemeral == ephemeral), None)
+            run, again = next((one for one in peer.runs.values() if one.ephemeral == ephemeral), None), []
             if run is None:
                 try:
                     name, sending, receiving = pair.session(self._ephemeral, ephemeral)
                 except ValueError as error:
                     self._fail(peer.name, f"the ephemeral key of {peer.name} is none: {error}")
                     return
+                if len(peer.runs) >= _RUNS:
+                    self._fail(peer.name, f"{peer.name} has started more than {_RUNS} times while {self._me} ran")
+                    return
                 run = peer.runs[name] = _Run(ephemeral, name, sending, receiving)
-                while len(peer.runs) > _RUNS:
-                    oldest = next(one for one in peer.runs if peer.runs[one] is not peer.live)
-                    del peer.runs[oldest]
+                again = [run.seal(body) for body in peer.kept]
             if known != self._public:
                 self._answer(peer, ephemeral)
-            again = [run.seal(body) for body in peer.kept]
         self._send_soon(peer, again)
 
     def _on_note(self, frame: bytes) -> None:
@@ -345,11 +353,11 @@ class SealedTransport(Transport):
             return
         try:
             body = peer.pair.note_cipher(ephemeral).decrypt(_nonce(b""), frame[end:], frame[:end])
-            is_abort = isinstance(unpack(body)[0], Abort)
+            are_last = isinstance(unpack(body)[0], _LAST_WORDS)
         except (InvalidTag, ValueError):
             _log.info("a note in the name of %s was not made with its key, or not for ours", peer.name)
             return
-        if is_abort:
+        if are_last:
             self._take(peer, body)
 
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from airflow_provider_fate import keys as command
-from airflow_provider_fate.errors import ConfigError, PeerFailed, PeerRestarted, ProtocolError
+from airflow_provider_fate.errors import (
+    ConfigError,
+    PeerFailed,
+    PeerFinished,
+    PeerRestarted,
+    PeerTimeout,
+    ProtocolError,
+)
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.crypto.curve25519 import LOW_ORDER
+from airflow_provider_fate.runtime.federation import sealed
 from airflow_provider_fate.runtime.federation.abort import tell_peers
 from airflow_provider_fate.runtime.federation.config import transport_from_config
 from airflow_provider_fate.runtime.federation.keys import Keys, decode_key, encode_key, fingerprint
@@ -325,6 +334,112 @@ def test_what_is_no_frame_is_no_crash(kind, rest):
     except ProtocolError as error:
         assert "malformed" in str(error) or "no encrypted message" in str(error)
     end(guest, host)
+
+
+def frames_of(tries: int) -> tuple[list[bytes], Hub]:
+    """The offers of several tries of the host, which whoever carries them has kept."""
+    hub = recording()
+    for _ in range(tries):
+        one = SealedTransport(MemoryTransport(hub), KEYS["10000"])
+        one.open(JOB, HOST, [GUEST], lambda body: None)
+        one.send(GUEST, pack(Alive(job=JOB, sender=str(HOST), receiver=str(GUEST))))
+        one.close(remove=True)
+    return [body for to, body in hub.record if to == GUEST], hub
+
+
+def test_offers_that_are_repeated_never_make_a_counter_begin_again():
+    offers, _ = frames_of(8)
+    hub = recording()
+    guest = SealedTransport(MemoryTransport(hub), KEYS["9999"])
+    guest.open(JOB, GUEST, [HOST], lambda body: None)
+    for round_ in range(3):
+        for offer in offers:
+            guest._on_frame(offer)
+            guest.send(HOST, pack(Alive(job=JOB, sender=str(GUEST), receiver=str(HOST), sent=round_)))
+    guest.close(remove=False)
+    frames = [body for to, body in hub.record if to == HOST and body[4:5] == b"\x02"]
+    counters = [body[:21] for body in frames]
+    assert len(frames) >= 24 and len(set(counters)) == len(counters)
+
+
+def test_a_peer_that_starts_without_end_is_an_error(monkeypatch):
+    monkeypatch.setattr(sealed, "_RUNS", 5)
+    offers, _ = frames_of(6)
+    guest = SealedTransport(MemoryTransport(Hub()), KEYS["9999"])
+    guest.open(JOB, GUEST, [HOST], lambda body: None)
+    for offer in offers:
+        guest._on_frame(offer)
+    with pytest.raises(ProtocolError, match="host-10000 has started more than 5 times"):
+        guest.check()
+    guest.close(remove=True)
+
+
+def test_a_frame_that_was_held_back_does_not_bring_an_earlier_run_back():
+    hub = recording()
+    guest, host = player(hub, GUEST), player(hub, HOST)
+    meet(guest, host)
+    late = host.session.transport
+    again = player(hub, HOST)
+    host.session.transport.inner._stopped.set()
+
+    def wait():
+        try:
+            return guest.session.federation().receive(HOST, "x", anything)
+        except PeerRestarted:
+            return guest.session.meet()
+
+    assert together(wait, again.session.meet) == [[], []]
+    live = guest.session.transport._peers[str(HOST)].live
+    run = late._peers[str(GUEST)].live
+    hub.put(JOB, HOST, GUEST, run.seal(pack(Alive(job=JOB, sender=str(HOST), receiver=str(GUEST)))))
+    until(lambda: not hub.waiting(JOB, GUEST))
+    time.sleep(0.1)
+    assert guest.session.transport._peers[str(HOST)].live is live
+    again.session.federation().send(GUEST, "y", 7)
+    assert guest.session.federation().receive(HOST, "y", anything) == 7
+    end(guest, again)
+
+
+def test_last_words_that_are_repeated_are_no_sign_of_life():
+    hub = recording()
+    guest, host = player(hub, GUEST, wait=1.0), player(hub, HOST, wait=1.0)
+    meet(guest, host)
+    host.session.transport.close(remove=False)  # killed
+    names = {"job": JOB, "sender": str(HOST), "receiver": str(GUEST)}
+    body = pack(Abort(**names, nonce="0000000000000-0000000000000000", reason="long ago", sent_at=1.0))
+    [note] = SealedTransport(MemoryTransport(hub), KEYS["10000"]).notes(JOB, HOST, {GUEST: body}).values()
+    over = threading.Event()
+
+    def repeat():
+        while not over.wait(0.2):
+            hub.put(JOB, HOST, GUEST, note)
+
+    threading.Thread(target=repeat, daemon=True).start()
+    began = time.monotonic()
+    with pytest.raises(PeerTimeout, match="host-10000 has given no sign of life"):
+        guest.session.federation().receive(HOST, "x", anything)
+    assert time.monotonic() - began < 4
+    over.set()
+    end(guest)
+
+
+def test_who_has_left_tells_a_peer_that_comes_back_as_without_encryption():
+    hub = Hub()
+    guest, host = player(hub, GUEST), player(hub, HOST)
+    meet(guest, host)
+    ended = guest.session.id
+    for one in (guest, host):
+        one.session.transport.close(remove=True)
+    again, left = player(hub, HOST, wait=8.0), player(hub, GUEST)
+
+    def leave():
+        time.sleep(0.5)
+        left.session.leave(ended)
+
+    began = time.monotonic()
+    outcome, _ = together(lambda: again.session.meet(ended=ended), leave)
+    assert isinstance(outcome, PeerFinished) and time.monotonic() - began < 5
+    again.session.abort("over")
 
 
 @pytest.mark.parametrize("low", [number for number in LOW_ORDER if number])  # zero is how an offer says "not known"

@@ -233,8 +233,11 @@ def test_an_id_stands_for_one_job(site):
 
 def test_a_model_of_others_is_not_overwritten(site):
     store = models("fate_storage", ME)
-    store.save("breast_hetero_lr", "job-1", {}, Job.from_dict(JOB).to_dict())  # the same parties: trained again
+    store.save("breast_hetero_lr", "job-0", {}, Job.from_dict(JOB).to_dict())  # the same parties: trained again
     assert site.decide(invitation())[0]["accepted"]
+    assert site.refused(invitation("job-0"), run_id="job-0") == (
+        "model_version: job-0 is asked for; this version of the model is here already; only a new one may be made"
+    )
     others = json.loads(json.dumps(JOB).replace("9999", "8888"))
     store.save("breast_hetero_lr", "job-1", {}, others)
     assert site.refused(invitation("job-2"), run_id="job-2") == (

@@ -1,0 +1,104 @@
+"""What an initiator makes of the states and answers of its peers' runs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from airflow.triggers.base import TriggerEvent
+
+from airflow_provider_fate.errors import TransportError
+from airflow_provider_fate.triggers.peer_runs import PeerRun, PeerRunsTrigger, answer_of
+
+RUN = PeerRun("host-10000", "site", "fate_invited", "job-1", "https://site.example/dags/fate_invited/runs/job-1")
+YES = {"accepted": True, "reasons": [], "needs_approval": False}
+ASK = {**YES, "needs_approval": True}
+NO = {"accepted": False, "reasons": ["component_parameters: too many\ntrees"], "needs_approval": False}
+
+
+class Site:
+    """What a site shows of a run; the real one is met in the integration tests."""
+
+    def __init__(self, state: str, **answers: Any) -> None:
+        self.state, self.answers = state, answers
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        assert (dag_id, run_id) == (RUN.dag_id, RUN.run_id)
+        return self.state
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, kind: type) -> Any:
+        assert kind is dict
+        return self.answers.get(task_id)
+
+
+@pytest.mark.parametrize(
+    ("state", "answers", "outcome", "words"),
+    [
+        ("queued", {}, "waiting", "its run is queued"),
+        ("failed", {}, "refused", "its run failed without an answer"),
+        ("running", {"decide": YES}, "accepted", "accepted"),
+        ("success", {"decide": YES}, "accepted", "accepted"),
+        ("running", {"decide": NO}, "waiting", "says no so far: component_parameters: too many trees"),
+        ("failed", {"decide": NO}, "refused", "component_parameters: too many trees"),
+        ("failed", {"decide": {"accepted": "yes", "reasons": 5}}, "refused", "no reason given"),
+        ("running", {"decide": ASK}, "approval", "waits for a person's approval"),
+        ("failed", {"decide": ASK}, "refused", "nobody approved it"),
+        ("running", {"decide": ASK, "approve": YES}, "accepted", "accepted"),
+        ("failed", {"decide": ASK, "approve": NO}, "refused", "component_parameters: too many trees"),
+        ("failed", {"decide": YES, "train": NO}, "refused", "component_parameters: too many trees"),
+        ("failed", {"decide": YES, "predict": NO}, "refused", "component_parameters: too many trees"),
+        ("failed", {"decide": YES}, "lost", "it had accepted, and its run has failed since"),
+    ],
+)
+def test_what_a_peer_has_said(state, answers, outcome, words):
+    assert answer_of(Site(state, **answers), RUN) == (outcome, words)
+
+
+def trigger(**changes: Any) -> PeerRunsTrigger:
+    given = {"until": "answered", "poll_interval": 0.01, "patience": 60.0, "deadline": time.time() + 60, **changes}
+    return PeerRunsTrigger([RUN.to_dict()], **given)
+
+
+async def first(waiting: PeerRunsTrigger, monkeypatch: pytest.MonkeyPatch, site: Any) -> TriggerEvent:
+    monkeypatch.setattr("airflow_provider_fate.hooks.site.FateSiteHook", lambda conn_id: site)
+    return await anext(waiting.run())
+
+
+def test_all_have_accepted(monkeypatch):
+    event = asyncio.run(first(trigger(), monkeypatch, Site("running", decide=YES)))
+    assert event.payload == {"outcome": "accepted", "peers": {"host-10000": "accepted"}}
+
+
+def test_how_runs_ended(monkeypatch):
+    event = asyncio.run(first(trigger(until="ended"), monkeypatch, Site("failed")))
+    assert event.payload == {"outcome": "ended", "states": {"host-10000": "failed"}}
+
+
+def test_the_time_is_up(monkeypatch):
+    event = asyncio.run(first(trigger(deadline=time.time() - 1), monkeypatch, Site("running", decide=ASK)))
+    words = "the time is up (host-10000 waits for a person's approval)"
+    assert event.payload == {"outcome": "lost", "peers": {"host-10000": words}}
+
+
+def test_a_site_that_cannot_be_reached_is_given_some_time(monkeypatch):
+    class Away(Site):
+        asked = 0
+
+        def run_state(self, dag_id: str, run_id: str) -> str:
+            self.asked += 1
+            raise TransportError("https://site.example: connection refused")
+
+    away = Away("running")
+    began = time.monotonic()
+    event = asyncio.run(first(trigger(patience=0.3), monkeypatch, away))
+    assert event.payload["outcome"] == "lost" and "connection refused" in event.payload["peers"]["host-10000"]
+    assert away.asked > 3 and 0.3 <= time.monotonic() - began < 5
+
+
+def test_it_is_the_same_after_it_was_stored():
+    waiting = trigger()
+    path, arguments = waiting.serialize()
+    assert path.endswith("triggers.peer_runs.PeerRunsTrigger")
+    assert PeerRunsTrigger(**arguments).serialize() == (path, arguments)
