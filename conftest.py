@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest_plugins = ["tests.servers.fixtures"]
 
-_INTEGRATION = Path(__file__).parent / "tests" / "integration"
-#: what needs clusters and brokers; the others need Airflow most of all
+#: parts of tests/integration that need clusters and brokers; the others need Airflow most of all
 _CLUSTERS = ("cluster", "federation", "hooks", "runtime", "servers")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, those that share servers are in one, and the others are spread."""
-    for item in items:
-        if item.path.is_relative_to(_INTEGRATION):
-            part = item.path.relative_to(_INTEGRATION).parts[0]
-            item.add_marker(pytest.mark.xdist_group("clusters" if part in _CLUSTERS else "airflow"))
+def _group(nodeid: str) -> str:
+    """Which tests run one after the other in one process: those that share servers, else those of a file."""
+    path = nodeid.split("::")[0]
+    if not path.startswith("tests/integration/"):
+        return path
+    return "clusters" if path.split("/")[2] in _CLUSTERS else "airflow"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where tests run in several processes, each server is started once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByServers(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return ByServers(config, log)

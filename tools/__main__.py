@@ -18,7 +18,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "bench": (["test"], ["-m", "benchmarks"]),
 }
 #: all tests: what needs real servers waits a lot, so that two processes are nearly twice as quick (see conftest.py)
-WHOLE = ["-n", "2", "--dist", "loadgroup"]
+WHOLE = ["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
 
 
 def main() -> int:
