@@ -326,7 +326,15 @@ class Airflow(Server):
     def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
         """What a person does in the UI who is asked for an approval; waits until the task asks."""
         self.wait_for_task(dag_id, run_id, task_id, "awaiting_input")
-        time.sleep(2)  # the scheduler fails a task that is answered before it has heard that the task waits
+        # the scheduler fails a task that is answered before it has heard that the task's process has ended
+        event = "Received executor event with state success for task instance TaskInstanceKey"
+        heard = f"{event}(dag_id={dag_id!r}, task_id={task_id!r}, run_id={run_id!r}"
+        deadline = time.monotonic() + 60
+        while heard not in (self.home / "scheduler.log").read_text(errors="replace"):
+            if time.monotonic() > deadline:
+                raise ServerError(f"the scheduler has not heard that {task_id} waits\n{self.log}")
+            time.sleep(0.2)
+        time.sleep(0.5)
         path = f"dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances/{quote(task_id)}/-1/hitlDetails"
         self.api("PATCH", path, {"chosen_options": [option], "params_input": {}})
 
