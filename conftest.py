@@ -22,8 +22,10 @@ def _group(nodeid: str) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where tests run in several processes, each server is started once."""
+    """Where tests run in several processes (``-n 2``), those that share servers are in one, and begin first."""
     from xdist.scheduler import LoadScopeScheduling
+
+    config.option.loadscopereorder = False
 
     class ByServers(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:

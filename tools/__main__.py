@@ -17,8 +17,6 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "test": (["test"], ["-m", "pytest"]),
     "bench": (["test"], ["-m", "benchmarks"]),
 }
-#: all tests: what needs real servers waits a lot, so that two processes are nearly twice as quick (see conftest.py)
-WHOLE = ["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
 
 
 def main() -> int:
@@ -40,8 +38,6 @@ def main() -> int:
     if name in ("test", "bench"):
         _install_servers(where)
     sys.stdout.flush()
-    if name == "test" and not arguments:
-        arguments = WHOLE
     program = [str(where.python), *command, *arguments]
     os.execve(program[0], program, where.variables())
 

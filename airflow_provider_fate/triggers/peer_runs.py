@@ -124,6 +124,9 @@ class PeerRunsTrigger(BaseTrigger):
         said: dict[str, str] = {}
         unreachable: dict[str, float] = {}  # since when, on the monotonic clock
         while True:
+            # Also before the first look: Airflow's scheduler fails a task whose trigger fires before it has heard that
+            # the task's process has ended.
+            await asyncio.sleep(self.poll_interval)
             event = await look(runs, hooks, said, unreachable)
             if event is None and time.time() > self.deadline:
                 waiting = "; ".join(f"{party} {words}" for party, words in said.items())
@@ -131,7 +134,6 @@ class PeerRunsTrigger(BaseTrigger):
             if event is not None:
                 yield TriggerEvent(event)
                 return
-            await asyncio.sleep(self.poll_interval)
 
     async def _look_for_answers(self, runs: Any, hooks: Any, said: Any, unreachable: Any) -> dict[str, Any] | None:
         found: dict[str, str] = {}

@@ -172,6 +172,10 @@ class Airflow(Server):
         self.wait_ready()
         return self
 
+    def kill_component(self, component: str) -> None:
+        """kill -9 a component with all that it started (the scheduler's tasks included)."""
+        self._processes[component].kill()
+
     def stop(self) -> None:
         """End all components, tasks included."""
         for process in self._processes.values():

@@ -44,11 +44,9 @@ for name, trees in (("too_many_trees", 51), ("long_training", 50)):
         "parameters": {"hetero_secureboost_0": {"num_trees": trees, "tree_param": {"max_depth": 5}}},
     }
     with DAG(name, schedule=None):
-        invite = FateInviteOperator(task_id="invite", sites={"host-10000": "fate_site_10000"}, poll_interval=1, **how)
+        invite = FateInviteOperator(task_id="invite", sites={"host-10000": "fate_site_10000"}, **how)
         train = FateTrainOperator(task_id="train", job_id=invite.output["job_id"], **how)
-        dismiss = FateDismissOperator(
-            task_id="dismiss", peers=invite.output["peers"], succeeded=train.output, poll_interval=1
-        )
+        dismiss = FateDismissOperator(task_id="dismiss", peers=invite.output["peers"], succeeded=train.output)
         invite >> train >> dismiss.as_teardown(setups=invite)
 """
 
