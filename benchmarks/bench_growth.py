@@ -22,8 +22,6 @@ import numpy as np
 
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.runtime.storage.local import LocalStorage
-from benchmarks.applications import submit
-from benchmarks.bench_million import DSL, conf, make_table
 from benchmarks.bench_secureboost import train
 
 ROWS = [10_000, 100_000]
@@ -51,6 +49,10 @@ def main(rows: list[int]) -> None:
 
 def on_spark(cores: int) -> float:
     """Seconds of the component at the guest."""
+    # brings Airflow and its log, which the processes of the parties do without
+    from benchmarks.applications import submit
+    from benchmarks.bench_million import DSL, conf, make_table
+
     settings: dict[str, Any] = conf()
     settings["job_parameters"] = {"common": {"computing_partitions": 4}}
     settings["component_parameters"]["common"]["hetero_secureboost_0"]["num_trees"] = 2
