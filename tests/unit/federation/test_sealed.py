@@ -55,6 +55,18 @@ def meet(*players: Player) -> None:
         assert outcome == [], outcome
 
 
+def meet_again(guest: Player, host: Player) -> None:
+    """The guest, which waits for a value, meets a host that has come back."""
+
+    def wait() -> list[str]:
+        try:
+            return guest.session.federation().receive(HOST, "x", anything)
+        except PeerRestarted:
+            return guest.session.meet()
+
+    assert together(wait, host.session.meet) == [[], []]
+
+
 def end(*players: Player) -> None:
     for one in players:
         one.session.abort("the test is over")
@@ -112,14 +124,7 @@ def test_a_party_that_comes_back_is_met_again():
     meet(guest, host)
     host.session.transport.close(remove=False)  # killed: without a word
     again = player(hub, HOST)
-
-    def wait():
-        try:
-            return guest.session.federation().receive(HOST, "x", anything)
-        except PeerRestarted:
-            return guest.session.meet()
-
-    assert together(wait, again.session.meet) == [[], []]
+    meet_again(guest, again)
     again.session.federation().send(GUEST, "x", 5)
     assert guest.session.federation().receive(HOST, "x", anything) == 5
     end(guest, again)
@@ -381,14 +386,7 @@ def test_a_frame_that_was_held_back_does_not_bring_an_earlier_run_back():
     late = host.session.transport
     again = player(hub, HOST)
     host.session.transport.inner._stopped.set()
-
-    def wait():
-        try:
-            return guest.session.federation().receive(HOST, "x", anything)
-        except PeerRestarted:
-            return guest.session.meet()
-
-    assert together(wait, again.session.meet) == [[], []]
+    meet_again(guest, again)
     live = guest.session.transport._peers[str(HOST)].live
     run = late._peers[str(GUEST)].live
     hub.put(JOB, HOST, GUEST, run.seal(pack(Alive(job=JOB, sender=str(HOST), receiver=str(GUEST)))))
