@@ -17,7 +17,8 @@ from airflow_provider_fate.runtime.federation.amqp import Broker
 from airflow_provider_fate.runtime.federation.config import transport_from_config
 from airflow_provider_fate.runtime.federation.directory import DirectoryTransport
 from airflow_provider_fate.runtime.federation.messages import MAX_REASON, Abort, pack, printable
-from airflow_provider_fate.runtime.federation.rabbitmq import RabbitMQTransport, declare, queue_name
+from airflow_provider_fate.runtime.federation.queues import declare, queue_name
+from airflow_provider_fate.runtime.federation.rabbitmq import RabbitMQTransport
 from airflow_provider_fate.runtime.federation.sealed import SealedTransport
 
 _log = logging.getLogger(__name__)

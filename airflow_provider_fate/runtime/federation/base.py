@@ -18,6 +18,9 @@ from typing import Any
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.checks import Check
 
+#: takes a body; False where no more is wanted from its sender for now
+Deliver = Callable[[bytes], bool | None]
+
 
 class Transport(ABC):
     """Moves bodies between the parties of one job. One instance per party and run.
@@ -30,17 +33,28 @@ class Transport(ABC):
     max_body: int = 1 << 20
     #: one line for the person who reads the task's log, e.g. that a connection was lost; the session sets it
     log: Callable[[str], None] = staticmethod(lambda text: None)
+    #: called about once a second while :meth:`send` waits for its receiver to take what is there; what it raises ends
+    #: the wait. The session sets it
+    on_wait: Callable[[Party], None] = staticmethod(lambda to: None)
 
     @abstractmethod
-    def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Callable[[bytes], None]) -> None:
+    def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Deliver) -> None:
         """Connect, and call ``deliver(body)`` from a background thread for each body addressed to ``me``.
 
-        ``deliver`` is quick and never raises. :raises TransportError: unreachable, refused, misconfigured.
+        ``deliver`` is quick and never raises. Where it returns False, what else comes from that sender stays where it
+        is, but for some bodies that are on their way, until :meth:`resume`.
+
+        :raises TransportError: unreachable, refused, misconfigured
         """
+
+    def resume(self) -> None:  # noqa: B027 - a transport that holds nothing back has nothing to do
+        """Go on with the senders that ``deliver`` has held back. Never waits."""
 
     @abstractmethod
     def send(self, to: Party, body: bytes) -> None:
         """Hand one body over for ``to``; returns once it is accepted durably or queued in a bounded buffer.
+
+        Waits while more lies at the receiver's door than a broker should have to keep.
 
         :raises TransportError: it cannot be handed over, after the transport's own retries.
         """

@@ -16,13 +16,13 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from airflow_provider_fate.errors import ConfigError, TransportError
 from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.federation.base import Transport
+from airflow_provider_fate.runtime.federation.base import Deliver, Transport
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ _BUSY = 0.3  # seconds after a message for which it looks often
 _FORGOTTEN = 24 * 3600.0  # seconds after which the directory of a job that nobody touches is removed
 _ENDING = 10.0  # seconds for an earlier run of the same party to end
 _LARGEST = 256 << 20  # bytes; a larger file is none of ours
+_LOOK = 16  # messages between two looks at how many bytes wait
+_SMALL = 4096  # bytes; signs of life and last words have room of their own
 _SUFFIX = ".msg"
 
 
@@ -40,7 +42,6 @@ class DirectoryTransport(Transport):
     :param path: made where it is not there
     :param max_body: bytes in one file
     :param backlog: bytes of files that may wait for one peer before :meth:`send` waits
-    :param wait_seconds: how long :meth:`send` waits for a peer to take what is there
     """
 
     def __init__(
@@ -48,13 +49,11 @@ class DirectoryTransport(Transport):
         path: str | Path,
         *,
         max_body: int = 1 << 20,
-        backlog: int = 1 << 30,
-        wait_seconds: float = 600.0,
+        backlog: int = 1 << 28,
     ) -> None:
         self.path = Path(path)
         self.max_body = max_body
         self.backlog = backlog
-        self.wait_seconds = wait_seconds
         self._job = self.path
         self._me: Party | None = None
         self._stream = ""
@@ -66,6 +65,8 @@ class DirectoryTransport(Transport):
         self._thread: threading.Thread | None = None
         self._error: TransportError | None = None
         self._held: int | None = None
+        self._resumed = 0  # counts the calls of resume()
+        self._left_alone: dict[Path, int] = {}  # inboxes that no more is wanted from, and the count at that time
 
     @property
     def description(self) -> str:
@@ -73,7 +74,7 @@ class DirectoryTransport(Transport):
 
     # -- life
 
-    def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Callable[[bytes], None]) -> None:
+    def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Deliver) -> None:
         self.attach(job_id, me)
         inboxes = [self._job / str(me) / str(peer) for peer in peers]
         try:
@@ -168,8 +169,9 @@ class DirectoryTransport(Transport):
         directory = self._job / str(to) / str(self._me)
         with self._lock:
             number = self._numbers.get(to, 0)
-            if number % 16 == 0 and number:
-                self._wait_for_room(directory, to)
+            if number % _LOOK == 0 and number:
+                own_room = 0 if len(body) > _SMALL else self.backlog + 2 * _LOOK * self.max_body
+                self._wait_for_room(directory, to, self.backlog + own_room)
             name = f"{self._stream}-{number:012d}"
             try:
                 try:
@@ -198,16 +200,14 @@ class DirectoryTransport(Transport):
             os.close(file)
         draft.rename(directory / f"{name}{_SUFFIX}")
 
-    def _wait_for_room(self, directory: Path, to: Party) -> None:
-        end = time.monotonic() + self.wait_seconds
-        while self._waiting(directory) > self.backlog:
+    def _wait_for_room(self, directory: Path, to: Party, backlog: int) -> None:
+        looks = 0
+        while self._waiting(directory) > backlog:
             if self._stopped.wait(0.05):
                 raise TransportError("the transport is closed")
-            if time.monotonic() > end:
-                raise TransportError(
-                    f"{to} has not taken its messages for {self.wait_seconds:.0f} s; more than {self.backlog} bytes "
-                    f"wait in {directory}"
-                )
+            if looks % 20 == 0:
+                self.on_wait(to)
+            looks += 1
 
     def _waiting(self, directory: Path) -> int:
         total = 0
@@ -222,7 +222,11 @@ class DirectoryTransport(Transport):
 
     # -- receiving
 
-    def _poll(self, inboxes: list[Path], deliver: Callable[[bytes], None]) -> None:
+    def resume(self) -> None:
+        self._resumed += 1
+        self._wake.set()
+
+    def _poll(self, inboxes: list[Path], deliver: Deliver) -> None:
         pause = _SHORTEST
         while not self._stopped.is_set():
             try:
@@ -238,7 +242,9 @@ class DirectoryTransport(Transport):
             self._wake.wait(pause)
             self._wake.clear()
 
-    def _take(self, inbox: Path, deliver: Callable[[bytes], None]) -> bool:
+    def _take(self, inbox: Path, deliver: Deliver) -> bool:
+        if self._left_alone.get(inbox) == self._resumed:
+            return False
         seen = self._names(inbox)
         if not seen:
             return False
@@ -251,8 +257,12 @@ class DirectoryTransport(Transport):
                 break
             place = inbox / name
             body = self._read(place)
-            deliver(body)
+            resumed = self._resumed  # before it says so, as it may be called for at once
+            wanted = deliver(body)
             place.unlink(missing_ok=True)
+            if wanted is False:
+                self._left_alone[inbox] = resumed
+                break
         return True
 
     @staticmethod

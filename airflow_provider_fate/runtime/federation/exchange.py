@@ -101,6 +101,9 @@ class Exchange:
         self._settled: PeerFinished | None = None  # who knows that all did
         self._fatal: FateError | None = None
         self._send_lock = threading.Lock()
+        self._waiting = 0  # how many of our threads wait for something from a peer
+        self._held_back = False  # more was there of some peer than is wanted
+        self._send_began: float | None = None  # since when a peer has not taken what is sent to it
 
     # -- rendezvous
 
@@ -156,12 +159,13 @@ class Exchange:
 
     # -- arrivals (in the transport's thread)
 
-    def _deliver(self, body: bytes) -> None:
+    def _deliver(self, body: bytes) -> bool:
+        """Take in one body. :returns: whether more is wanted from its sender at once"""
         try:
             message, payload = unpack(body)
         except ValueError as error:
             self._fail(ProtocolError("?", f"a message over {self.transport.description} is not understood: {error}"))
-            return
+            return True
         peer = self._peers.get(message.sender)
         sender = printable(message.sender, 80)
         if message.job != self.job_id or message.receiver != str(self.me) or peer is None:
@@ -172,7 +176,7 @@ class Exchange:
                     f"{printable(message.job, 130)} came to {self.me} of job {self.job_id}",
                 )
             )
-            return
+            return True
         with self._lock:
             if not isinstance(message, Abort | Bye):  # which are no sign that it lives, and may be repeated by others
                 peer.heard()
@@ -194,6 +198,30 @@ class Exchange:
             except Exception as error:  # a hostile message must not end the transport's thread
                 _log.exception("a message of %s could not be handled", peer.party)
                 self._fail(ProtocolError(str(peer.party), f"{peer.party} broke the protocol: {type(error).__name__}"))
+            return self._wants_more(peer)
+
+    # -- flow control: what comes faster than it is used stays at the broker, and its sender waits. The lock is held.
+
+    def _wants_more(self, peer: Peer) -> bool:
+        """Whoever waits takes all that comes, as what it waits for may be behind it, or wait for us itself."""
+        if self._waiting or self._send_began is not None or peer.inbox.unread <= self.limits.held:
+            return True
+        self._held_back = True
+        return False
+
+    def _take_all(self) -> None:
+        if self._held_back:
+            self._held_back = False
+            self.transport.resume()
+
+    def _wait(self, seconds: float) -> None:
+        """Let others have the lock until something happens, ``seconds`` at most."""
+        self._waiting += 1
+        self._take_all()
+        try:
+            self._lock.wait(seconds)
+        finally:
+            self._waiting -= 1
 
     def _fail(self, error: FateError) -> None:
         with self._lock:

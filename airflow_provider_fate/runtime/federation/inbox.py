@@ -17,6 +17,7 @@ class Limits:
     :param value: bytes of one encoded value
     :param chunks: pieces of one value
     :param unread: bytes of all the values from one peer that nobody has received yet
+    :param held: the same, from which on a party that waits for nothing takes no more for now
     :param values: number of those
     :param ahead: how far the numbers of values may be ahead of the first that is missing
     """
@@ -24,6 +25,7 @@ class Limits:
     value: int = 4 << 30
     chunks: int = 1 << 20
     unread: int = 8 << 30
+    held: int = 1 << 28
     values: int = 1_000_000
     ahead: int = 100_000
 
@@ -118,6 +120,11 @@ class Inbox:
         if value is not None:
             self._unread -= len(value)
         return value
+
+    @property
+    def unread(self) -> int:
+        """Bytes of the values, those included of which pieces are missing, that nobody has received yet."""
+        return self._unread
 
     def taken(self, tag: str) -> bool:
         """Whether the value of ``tag`` was there and has been taken."""

@@ -7,11 +7,11 @@ import random
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from airflow_provider_fate.errors import TransportError
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.federation.base import Transport
+from airflow_provider_fate.runtime.federation.base import Deliver, Transport
 
 _log = logging.getLogger(__name__)
 
@@ -106,12 +106,12 @@ class MemoryTransport(Transport):
     def description(self) -> str:
         return "memory"
 
-    def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Callable[[bytes], None]) -> None:
+    def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Deliver) -> None:
         self._job_id, self._me = job_id, me
         self._thread = threading.Thread(target=self._run, args=(deliver,), name=f"memory-{me}", daemon=True)
         self._thread.start()
 
-    def _run(self, deliver: Callable[[bytes], None]) -> None:
+    def _run(self, deliver: Deliver) -> None:
         while (body := self.hub.take(self._job_id, self._me, self._stopped)) is not None:
             try:
                 deliver(body)

@@ -3,225 +3,47 @@
 A party takes its messages from its own broker. It sends to the broker of the peer where ``routes`` names one, and to
 its own otherwise. Messages are persistent and confirmed by the broker; what it has not confirmed is sent again after a
 reconnection, and the session ignores what comes twice.
+
+A receiver that wants no more for now does not acknowledge what came last, so that the broker keeps the rest; and a
+sender waits while much waits in its queue (:mod:`.publisher`).
 """
 
 from __future__ import annotations
 
-import logging
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from pika import BasicProperties, DeliveryMode
+from pika import BasicProperties
 from pika.channel import Channel
 
 from airflow_provider_fate.errors import TransportError
 from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.amqp import Broker, Link
-from airflow_provider_fate.runtime.federation.base import Transport
+from airflow_provider_fate.runtime.federation.base import Deliver, Transport
+from airflow_provider_fate.runtime.federation.publisher import Publisher
+from airflow_provider_fate.runtime.federation.queues import declare, queue_name
 
-_log = logging.getLogger(__name__)
-
-#: milliseconds after which the broker removes a queue that nobody uses, should no party do it
-EXPIRES = 24 * 3600 * 1000
-_WINDOW = 16 << 20  # bytes that are on their way to the broker, unconfirmed
-_BUFFER = 64 << 20  # bytes that are kept for sending, the window among them
-_SMALL = 4096  # bytes; signs of life and aborts do not wait behind a full buffer
 _PREFETCH = 32  # bodies that the broker hands over before they are acknowledged
 _ENDING = 60.0  # seconds for an earlier run of the same party to let go of the queues
-_AGAIN = 0.5  # seconds between two attempts to reach a queue that is not there
-
-
-def queue_name(job_id: str, sender: Party, receiver: Party) -> str:
-    """The queue that carries what ``sender`` sends to ``receiver``."""
-    return f"fate.{job_id}.{sender}.{receiver}"
-
-
-def declare(channel: Any, queue: str, callback: Callable[[Any], None] | None = None) -> None:
-    """Make a queue unless it is there; both of its parties do."""
-    arguments = {"callback": callback} if callback is not None else {}
-    channel.queue_declare(queue, durable=True, arguments={"x-expires": EXPIRES}, **arguments)
-
-
-class _Item:
-    """A body on its way."""
-
-    __slots__ = ("body", "queue", "returned")
-
-    def __init__(self, queue: str, body: bytes) -> None:
-        self.queue = queue
-        self.body = body
-        self.returned = False
-
-
-class _Publisher(Link):
-    """Sends to queues of one broker, with confirms."""
-
-    def __init__(self, *args: Any, queues: Iterable[str], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._queues = list(queues)
-        self._not_ours: set[str] = set()  # queues that this user may not declare
-        self._declaring: str | None = None
-        self._outbox: deque[_Item] = deque()
-        self._unconfirmed: OrderedDict[int, _Item] = OrderedDict()
-        self._stray: deque[_Item] = deque()  # came back, as their queue was not there
-        self._bytes = 0  # of all three
-        self._window = 0  # of the unconfirmed
-        self._tag = 0
-        self._pumping = False
-        self._progress_at = time.monotonic()
-
-    # -- in the caller's thread
-
-    def send(self, queue: str, body: bytes) -> None:
-        with self.lock:
-            while self._bytes + len(body) > _BUFFER and len(body) > _SMALL and self.error is None:
-                if time.monotonic() - self._progress_at > self.reconnect_seconds:
-                    raise TransportError(f"{self.broker} has taken nothing for {self.reconnect_seconds:.0f} s")
-                self.lock.wait(1)
-            if self.error is not None:
-                raise self.error
-            if not self._bytes:
-                self._progress_at = time.monotonic()
-            self._outbox.append(_Item(queue, body))
-            self._bytes += len(body)
-            pump = self.ready and not self._pumping
-            self._pumping = self._pumping or pump
-        if pump:
-            self.call(self._pump)
-
-    def flush(self, end: float) -> None:
-        with self.lock:
-            while self._bytes and self.error is None:
-                left = end - time.monotonic()
-                if left <= 0:
-                    raise TransportError(f"{self.broker} has not confirmed {self._bytes} bytes in time")
-                self.lock.wait(left)
-            if self.error is not None and self._bytes:
-                raise self.error
-
-    # -- in the link's thread
-
-    def set_up(self, channel: Channel) -> None:
-        self._tag = 0
-        self._declaring = None
-        channel.add_on_return_callback(self._on_return)
-        channel.confirm_delivery(self._on_confirm, callback=lambda _: self._declare_next(list(self._queues)))
-
-    def _declare_next(self, queues: list[str]) -> None:
-        while queues and queues[0] in self._not_ours:
-            queues.pop(0)
-        if self.channel is None:
-            return
-        if not queues:
-            self._declaring = None
-            self.set_ready()
-            self._pump()
-            return
-        self._declaring = queues.pop(0)
-        declare(self.channel, self._declaring, lambda _: self._declare_next(queues))
-
-    def forgive(self, error: BaseException | None) -> bool:
-        # Whoever may only write there leaves it to the receiver to declare its queues.
-        if self._declaring is None or getattr(error, "reply_code", None) not in (403, 406):
-            return False
-        self._not_ours.add(self._declaring)
-        return True
-
-    def lost(self) -> None:
-        with self.lock:
-            again = [item for item in self._unconfirmed.values()] + list(self._stray)
-            for item in again:
-                item.returned = False
-            self._outbox.extendleft(reversed(again))
-            self._unconfirmed.clear()
-            self._stray.clear()
-            self._window = 0
-            self._pumping = False
-
-    def _pump(self) -> None:
-        while True:
-            with self.lock:
-                channel = self.channel
-                if not self._outbox or self._window >= _WINDOW or channel is None or not self.ready:
-                    self._pumping = False
-                    return
-                item = self._outbox.popleft()
-                self._tag += 1
-                self._unconfirmed[self._tag] = item
-                self._window += len(item.body)
-            properties = BasicProperties(
-                content_type="application/octet-stream",
-                delivery_mode=DeliveryMode.Persistent.value,
-                message_id=str(self._tag),
-            )
-            channel.basic_publish("", item.queue, item.body, properties, mandatory=True)
-
-    def _on_return(self, _channel: Channel, _method: Any, properties: BasicProperties, _body: bytes) -> None:
-        item = self._unconfirmed.get(int(properties.message_id))
-        if item is not None:
-            item.returned = True
-
-    def _on_confirm(self, frame: Any) -> None:
-        tag, refused = frame.method.delivery_tag, frame.method.NAME == "Basic.Nack"
-        with self.lock:
-            if frame.method.multiple:
-                done = []
-                while self._unconfirmed and (first := next(iter(self._unconfirmed))) <= tag:
-                    done.append(self._unconfirmed.pop(first))
-            else:
-                item = self._unconfirmed.pop(tag, None)
-                done = [] if item is None else [item]
-            strays = bool(self._stray)
-            for item in done:
-                self._window -= len(item.body)
-                if refused or item.returned:
-                    item.returned = False
-                    self._stray.append(item)
-                else:
-                    self._bytes -= len(item.body)
-                    self._progress_at = time.monotonic()
-            missing = {item.queue for item in self._stray}
-            self.lock.notify_all()
-        if missing and not strays:
-            _log.info("%s: not there yet: %s", self.broker, ", ".join(missing))
-            self.call_later(_AGAIN, lambda: self._retry(missing))
-        self._pump()
-
-    def _retry(self, queues: Iterable[str]) -> None:
-        """Declare what was missing, and send again what came back."""
-        if self.channel is None or not self.channel.is_open:
-            return
-        todo = [queue for queue in queues if queue not in self._not_ours]
-
-        def declared(_frame: Any = None) -> None:
-            if todo and self.channel is not None:
-                self._declaring = todo.pop()
-                declare(self.channel, self._declaring, declared)
-                return
-            self._declaring = None
-            with self.lock:
-                self._outbox.extendleft(reversed(self._stray))
-                self._stray.clear()
-            self._pump()
-
-        declared()
 
 
 class _Consumer(Link):
     """Takes what arrives in this party's queues."""
 
-    def __init__(self, *args: Any, queues: Iterable[str], deliver: Callable[[bytes], None], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, queues: Iterable[str], deliver: Deliver, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.queues = list(queues)
         self._deliver = deliver
+        self._held: list[int] = []  # delivery tags that are acknowledged when more is wanted
 
     def patience(self, error: BaseException | None) -> float:
         return _ENDING if "in exclusive use" in str(error) else 0.0
 
     def set_up(self, channel: Channel) -> None:
+        self._held.clear()  # the broker delivers them again
         channel.add_on_cancel_callback(lambda _: self._close())  # somebody deleted the queue: begin anew
         todo = list(self.queues)
 
@@ -239,8 +61,20 @@ class _Consumer(Link):
         channel.basic_qos(prefetch_count=_PREFETCH, callback=next_queue)
 
     def _on_message(self, channel: Channel, method: Any, _properties: BasicProperties, body: bytes) -> None:
-        self._deliver(body)
-        channel.basic_ack(method.delivery_tag)
+        if self._deliver(body) is False:
+            self._held.append(method.delivery_tag)
+        else:
+            channel.basic_ack(method.delivery_tag)
+
+    def resume(self) -> None:
+        """Acknowledge what was held back; from any thread."""
+        self.call(self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        for tag in self._held:
+            if self.channel is not None and self.channel.is_open:
+                self.channel.basic_ack(tag)
+        self._held.clear()
 
     def remove_and_stop(self) -> None:
         """Delete the queues, as far as the broker can be reached, and end."""
@@ -293,7 +127,7 @@ class RabbitMQTransport(Transport):
         }
         self._job_id = ""
         self._me: Party | None = None
-        self._publishers: dict[Broker, _Publisher] = {}
+        self._publishers: dict[Broker, Publisher] = {}
         self._consumer: _Consumer | None = None
 
     @property
@@ -305,15 +139,15 @@ class RabbitMQTransport(Transport):
         """The broker that has the queues of ``to``."""
         return self.routes.get(to.party_id, self.broker)
 
-    def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Callable[[bytes], None]) -> None:
+    def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Deliver) -> None:
         self._job_id, self._me = check_job_id(job_id), me
         peers = tuple(peers)
         name = f"fate {job_id} {me}"
-        queues: dict[Broker, list[str]] = {}
+        queues: dict[Broker, dict[str, Callable[[], None]]] = {}
         for peer in peers:
-            queues.setdefault(self.route(peer), []).append(queue_name(job_id, me, peer))
+            queues.setdefault(self.route(peer), {})[queue_name(job_id, me, peer)] = partial(self._on_wait, peer)
         for broker, names in queues.items():
-            self._publishers[broker] = _Publisher(broker, f"{name} sends", queues=names, **self._options)
+            self._publishers[broker] = Publisher(broker, f"{name} sends", queues=names, **self._options)
         self._consumer = _Consumer(
             self.broker,
             f"{name} receives",
@@ -338,6 +172,13 @@ class RabbitMQTransport(Transport):
         if len(body) > self.max_body:
             raise TransportError(f"a message of {len(body)} bytes is larger than the largest, {self.max_body} bytes")
         publisher.send(queue_name(self._job_id, self._me, to), body)
+
+    def _on_wait(self, to: Party) -> None:
+        self.on_wait(to)
+
+    def resume(self) -> None:
+        if self._consumer is not None:
+            self._consumer.resume()
 
     def flush(self, timeout: float) -> None:
         end = time.monotonic() + timeout

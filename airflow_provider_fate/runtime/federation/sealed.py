@@ -22,7 +22,7 @@ import queue
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from airflow_provider_fate.errors import FateError, ProtocolError, TransportError
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.federation.base import Transport
+from airflow_provider_fate.runtime.federation.base import Deliver, Transport
 from airflow_provider_fate.runtime.federation.keys import KEY_ID, SIZE, Keys, Pair, fingerprint
 from airflow_provider_fate.runtime.federation.messages import MAGIC, SEALED_MAGIC, Abort, Bye, printable, unpack
 
@@ -127,7 +127,7 @@ class SealedTransport(Transport):
         self._ephemeral = X25519PrivateKey.generate()
         self._public = self._ephemeral.public_key().public_bytes_raw()
         self._peers: dict[str, _Peer] = {}
-        self._deliver: Callable[[bytes], None] = lambda body: None
+        self._deliver: Deliver = lambda body: None
         self._lock = threading.RLock()
         self._todo: queue.SimpleQueue[tuple[Party, bytes] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -139,11 +139,12 @@ class SealedTransport(Transport):
 
     # -- life
 
-    def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Callable[[bytes], None]) -> None:
+    def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Deliver) -> None:
         peers = tuple(peers)
         self._prepare(job_id, me, peers)
         self._deliver = deliver
         self.inner.log = lambda text: self.log(text)
+        self.inner.on_wait = lambda to: self.on_wait(to)
         self._thread = threading.Thread(target=self._work, name=f"sealed-{me}", daemon=True)
         self._thread.start()
         self.inner.open(job_id, me, peers, self._on_frame)
@@ -168,6 +169,9 @@ class SealedTransport(Transport):
 
     def flush(self, timeout: float) -> None:
         self.inner.flush(timeout)
+
+    def resume(self) -> None:
+        self.inner.resume()
 
     def check(self) -> None:
         with self._lock:
@@ -216,16 +220,17 @@ class SealedTransport(Transport):
 
     # -- arrivals, in the thread of the inner transport
 
-    def _on_frame(self, frame: bytes) -> None:
+    def _on_frame(self, frame: bytes) -> bool | None:
         kind = frame[len(SEALED_MAGIC) : _START]
         if not frame.startswith(SEALED_MAGIC) or kind not in (_OFFER, _SEALED, _NOTE):
             self._fail("?", self._not_a_frame(frame))
         elif kind == _SEALED:
-            self._on_sealed(frame)
+            return self._on_sealed(frame)
         elif kind == _OFFER:
             self._on_offer(frame)
         else:
             self._on_note(frame)
+        return None
 
     def _not_a_frame(self, frame: bytes) -> str:
         if not frame.startswith(MAGIC):
@@ -249,7 +254,7 @@ class SealedTransport(Transport):
         end = start + 1 + frame[start] if len(frame) > start else start
         return self._peers.get(frame[start + 1 : end].decode("utf-8", "replace")), end
 
-    def _on_sealed(self, frame: bytes) -> None:
+    def _on_sealed(self, frame: bytes) -> bool | None:
         name = frame[_START:][:KEY_ID]
         again: list[bytes] = []
         with self._lock:
@@ -257,7 +262,7 @@ class SealedTransport(Transport):
             if peer is None or len(frame) < _OVERHEAD:
                 _log.debug("a frame is of another run")
                 self._remind()
-                return
+                return None
             run = peer.runs[name]
             try:
                 body = run.open(frame)
@@ -265,9 +270,9 @@ class SealedTransport(Transport):
                 self._fail(
                     peer.name, f"a message from {peer.name} over {self.inner.description} was changed on its way"
                 )
-                return
+                return None
             if body is None or run.superseded:
-                return
+                return None
             peer.refused = None
             if peer.live is not run:
                 if peer.live is not None:
@@ -276,23 +281,23 @@ class SealedTransport(Transport):
                 again = [run.seal(one) for one in peer.kept]
                 peer.kept.clear()
         self._send_soon(peer, again)
-        self._take(peer, body)
+        return self._take(peer, body)
 
     def _send_soon(self, peer: _Peer, frames: Iterable[bytes]) -> None:
         for frame in frames:
             self._todo.put((peer.pair.peer, frame))
 
-    def _take(self, peer: _Peer, body: bytes) -> None:
+    def _take(self, peer: _Peer, body: bytes) -> bool | None:
         """Hand over what is authentic; a party may speak in its own name only."""
         try:
             sender = unpack(body)[0].sender
         except ValueError as error:
             self._fail(peer.name, f"a message from {peer.name} is not understood: {error}")
-            return
+            return None
         if sender != peer.name:
             self._fail(peer.name, f"{peer.name} sends messages in the name of {printable(sender, 80)}")
-            return
-        self._deliver(body)
+            return None
+        return self._deliver(body)
 
     def _remind(self) -> None:
         """Somebody encrypts for a run that is not ours: tell those who are not known to be here our key."""

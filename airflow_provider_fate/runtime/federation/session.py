@@ -55,6 +55,7 @@ class Session(Exchange):
         """
         self._begin(list(checkpoints), ended)
         if self._thread is None:
+            self.transport.on_wait = self._on_send_waits
             self.transport.open(self.job_id, self.me, [peer.party for peer in self._peers.values()], self._deliver)
             self._thread = threading.Thread(target=self._background, name=f"federation-{self.me}", daemon=True)
             self._thread.start()
@@ -152,9 +153,27 @@ class Session(Exchange):
             for header.chunk, piece in enumerate(cut):
                 if header.chunk:
                     self._current(session)
-                self.transport.send(peer.party, pack(header, piece))
+                try:
+                    self.transport.send(peer.party, pack(header, piece))
+                finally:
+                    self._send_began = None
             with self._lock:
                 peer.sent += 1
+
+    def _on_send_waits(self, to: Party) -> None:
+        """See :attr:`.base.Transport.on_wait`."""
+        if threading.current_thread() is self._thread:
+            return  # signs of life go on, whatever happens to the session
+        peer = self._peer(to)
+        with self._lock:
+            self._raise_pending()
+            now = time.monotonic()
+            if self._send_began is None:
+                self._send_began = now
+            patience = min(self.wait_seconds, 3 * self._heartbeat)
+            if now > max(peer.heard_at + self.wait_seconds, self._send_began + patience):
+                raise self._silent(peer, now - peer.heard_at, "it to take what was sent to it")
+            self._take_all()
 
     def receive(self, session: str, sender: Party, tag: str, check: Check) -> Any:
         """The value of ``tag``, when it is here and passes ``check``."""
@@ -166,6 +185,8 @@ class Session(Exchange):
             encoded = self._wait_for(
                 lambda: peer.inbox.take(tag), [peer], tag, lambda peer, seconds: self._silent(peer, seconds, repr(tag))
             )
+            if peer.inbox.unread <= self.limits.held // 2:
+                self._take_all()
         try:
             value = wire.decode(encoded)
             check(value)
@@ -238,7 +259,7 @@ class Session(Exchange):
                 names = ", ".join(str(peer.party) for peer in peers or self._missing())
                 self.log(f"still waiting for {names}{f': {tag}' if tag else ''} ({now - began:.0f} s)")
                 still = now + _STILL
-            self._lock.wait(max(0.001, wake - now))
+            self._wait(max(0.001, wake - now))
 
     def _missing(self) -> list[Peer]:
         absent = [peer for peer in self._peers.values() if not peer.here]
@@ -359,7 +380,7 @@ class Session(Exchange):
                 if now >= end or silent:
                     self.log(f"not waiting any longer for {', '.join(waiting)}, which have not finished yet")
                     break
-                self._lock.wait(min(1.0, end - now))
+                self._wait(min(1.0, end - now))
             self._stopped = True
             self._lock.notify_all()
         if waiting:

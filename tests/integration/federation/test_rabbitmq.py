@@ -18,7 +18,7 @@ from airflow_provider_fate.runtime.federation.abort import tell_peers
 from airflow_provider_fate.runtime.federation.checks import Array
 from airflow_provider_fate.runtime.federation.config import transport_from_config
 from airflow_provider_fate.runtime.federation.keys import Keys, encode_key
-from airflow_provider_fate.runtime.federation.rabbitmq import queue_name
+from airflow_provider_fate.runtime.federation.queues import queue_name
 from tests.servers.process import HOST as LOOPBACK
 from tests.servers.process import free_ports
 from tests.servers.rabbitmq import RabbitMQNode

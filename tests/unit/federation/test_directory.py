@@ -130,11 +130,21 @@ def test_jobs_that_nobody_touches_are_swept(tmp_path):
 
 
 def test_a_peer_that_takes_nothing_holds_the_sender_up(tmp_path):
-    transport = DirectoryTransport(tmp_path, backlog=20_000, wait_seconds=0.3)
+    transport = DirectoryTransport(tmp_path, backlog=20_000)
     listen(transport, GUEST, [HOST])
-    with pytest.raises(TransportError, match="host-10000 has not taken its messages"):
+    waits = []
+
+    def on_wait(to):
+        waits.append(to)
+        if len(waits) == 2:
+            raise InterruptedError("long enough")
+
+    transport.on_wait = on_wait
+    with pytest.raises(InterruptedError):
         for _ in range(1000):
-            transport.send(HOST, bytes(1000))
+            transport.send(HOST, bytes(5000))
+    assert waits == [HOST] * 2
+    assert sum(place.stat().st_size for place in tmp_path.rglob("*.msg")) < 20_000 + 16 * 5000 + 1
     transport.close(remove=True)
 
 
