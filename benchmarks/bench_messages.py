@@ -48,7 +48,7 @@ def _pika(config: dict[str, Any]) -> pika.BlockingConnection:
     )
 
 
-def _pika_receiver(config: dict[str, Any], queue: str, count: int) -> None:
+def _pika_receiver(config: dict[str, Any], queue: str, count: int, pause: float) -> None:
     connection = _pika(config)
     channel = connection.channel()
     channel.basic_qos(prefetch_count=32)
@@ -56,20 +56,25 @@ def _pika_receiver(config: dict[str, Any], queue: str, count: int) -> None:
         channel.basic_ack(method.delivery_tag)
         if number == count:
             break
+        if pause:
+            time.sleep(pause)
     channel.cancel()
     channel.basic_publish("", f"{queue}.done", b"done")
     connection.close()
 
 
-def plain_pika(config: dict[str, Any], count: int) -> float:
-    """Seconds for ``count`` persistent, confirmed bodies of 1 MiB."""
+def plain_pika(config: dict[str, Any], count: int, pause: float = 0.0) -> float:
+    """Seconds for ``count`` persistent, confirmed bodies of 1 MiB.
+
+    :param pause: seconds that the receiver takes for each
+    """
     connection = _pika(config)
     channel = connection.channel()
     queue = f"bench.{new_nonce()}"
     for name in (queue, f"{queue}.done"):
         channel.queue_declare(name, durable=True)
     channel.confirm_delivery()
-    receiver = _processes.Process(target=_pika_receiver, args=(config, queue, count))
+    receiver = _processes.Process(target=_pika_receiver, args=(config, queue, count, pause))
     receiver.start()
     properties = pika.BasicProperties(delivery_mode=2)
     channel.basic_publish("", queue, b"warm", properties, mandatory=True)

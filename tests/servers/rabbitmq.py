@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,12 +24,15 @@ class RabbitMQNode:
     :param directory: where its data, configuration and log go; a node started again there keeps its data
     :param name: name of the Erlang node, for messages and logs
     :param tls: also listen for TLS, with certificates of an authority of its own
+    :param settings: lines of ``rabbitmq.conf`` by their names, over the defaults below
     """
 
     vhost = "/"
     host = HOST
 
-    def __init__(self, directory: Path, name: str = "rabbit", *, tls: bool = False) -> None:
+    def __init__(
+        self, directory: Path, name: str = "rabbit", *, tls: bool = False, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.directory = directory
         self.name = name
         self.login = "fate"
@@ -41,9 +45,9 @@ class RabbitMQNode:
         self._session.auth = (self.login, self.password)
         self._session.trust_env = False
         directory.mkdir(parents=True, exist_ok=True)
-        self._write_configuration(tls)
+        self._write_configuration(tls, settings or {})
 
-    def _write_configuration(self, tls: bool) -> None:
+    def _write_configuration(self, tls: bool, settings: Mapping[str, str]) -> None:
         lines = [
             f"listeners.tcp.1 = {HOST}:{self.port}",
             f"management.tcp.ip = {HOST}",
@@ -68,6 +72,7 @@ class RabbitMQNode:
                 "ssl_options.verify = verify_peer",
                 "ssl_options.fail_if_no_peer_cert = false",
             ]
+        lines += [f"{name} = {value}" for name, value in settings.items()]  # the last of a name counts
         (self.directory / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         (self.directory / "enabled_plugins").write_text(_PLUGINS + "\n")
         (self.directory / "rabbitmq-env.conf").write_text("")  # Debian's own is not read
@@ -139,6 +144,12 @@ class RabbitMQNode:
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.running
+
+    @property
+    def pid(self) -> int:
+        """Of the process that all others of the node descend from."""
+        assert self._process is not None, "launch() comes first"
+        return self._process.pid
 
     @property
     def log(self) -> str:
