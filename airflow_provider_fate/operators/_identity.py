@@ -32,8 +32,8 @@ class NamedByDate:
         if parent is self and context.get("logical_date") is None and _of_the_date(self.job_id, jinja_env):
             error = ConfigError(
                 "job_id",
-                f"{self.job_id!r} is made of the run's logical date, and this run has none; let a schedule start it, or "
-                "give the run that you start by hand a logical date, the same at every party",
+                f"{self.job_id!r} is made of the run's logical date, and this run has none; let a schedule start it, "
+                "or give the run that you start by hand a logical date, the same at every party",
             )
             raise AirflowFailException(str(error))
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)  # type: ignore[misc]

@@ -367,6 +367,11 @@ def test_the_commands_of_the_readme_make_certificates_that_work(upstream, start_
             return session.get(f"https://localhost:{server.port}{DAG}", timeout=20).status_code
 
     assert status() == 200
+    # a certificate that is renewed: another one of the same subject needs no word to nginx
+    first = (tmp_path / "client.pem").read_bytes()
+    [sign] = re.findall(r"openssl x509 -req -in client\.csr .*?client\.pem\n", commands, re.S)
+    subprocess.run(["bash", "-c", sign], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "client.pem").read_bytes() != first and status() == 200
     # a partner that goes: its lines are taken away
     server.let_in([])
     server.reload()
