@@ -28,9 +28,7 @@ def rendered(request: pytest.FixtureRequest):
 
     def render(job_id: str | None, **context: Any) -> str | None:
         with DAG("d", schedule=None):
-            task = request.param(
-                task_id="t", role="guest", party_id=9999, job_id=job_id, **OPERATORS[request.param]
-            )
+            task = request.param(task_id="t", role="guest", party_id=9999, job_id=job_id, **OPERATORS[request.param])
         task.render_template_fields({"task": task, "run_id": "manual-1", **context})
         return task.job_id
 
