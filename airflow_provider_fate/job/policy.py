@@ -163,6 +163,11 @@ class Partner(Parameters):
     modules: list[Annotated[str, AfterValidator(_module_name)]] = Field(
         min_length=1, description="Modules in which we take part. Reader needs no mention."
     )
+    encryption: list[choice("BFV", "OU", "Paillier")] | None = Field(
+        default=None,
+        min_length=1,
+        description="Methods of encryption that its trainings may use, each where a module knows it; without it, all.",
+    )
     training: Bool = Field(default=True, description="Whether it may train models with us.")
     predictions: Bool = Field(default=False, description="Whether it may predict with models that it has with us.")
     limits: Limits = Field(default_factory=Limits, description="Numbers that its jobs must keep to.")
@@ -289,6 +294,7 @@ class Policy(Parameters):
                     )
                 )  # fmt: skip
             refusals += _of_numbers(partner.limits, job, me, name)
+            refusals += _of_encryption(partner.encryption, job, me, name)
         most = partner.limits.max_partitions
         if most is not None and (job.partitions or 0) > most:
             refusals.append(_too_many("job_parameters.common.computing_partitions", job.partitions, "partitions", most))
@@ -411,6 +417,17 @@ def _of_numbers(limits: Limits, job: Job, me: Party, name: str) -> Iterator[Refu
             asked = getattr(parameters, key, None)
             if most is not None and isinstance(asked, int) and asked * folds > most:
                 yield _too_many(job.where(name, me, (key,)), asked * folds, what, most)
+
+
+def _of_encryption(allowed: list[str] | None, job: Job, me: Party, name: str) -> Iterator[Refusal]:
+    if allowed is None or job.components[name].mode == "predict":  # in which nothing is computed with
+        return
+    for loc, group in _groups(job.parameters(name, me)):
+        if isinstance(group, EncryptParam) and group.method not in allowed:
+            yield Refusal(
+                job.where(name, me, (*loc, "method")), f"encryption with {group.method} is asked for",
+                f"allowed is {', '.join(allowed)}",
+            )  # fmt: skip
 
 
 def _groups(parameters: BaseModel, loc: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], BaseModel]]:

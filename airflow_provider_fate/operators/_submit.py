@@ -22,7 +22,7 @@ from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.links import LINKS
 from airflow_provider_fate.operators import _invited, _ship
-from airflow_provider_fate.operators._identity import default_job_id, log_file
+from airflow_provider_fate.operators._identity import NamedByDate, default_job_id, log_file
 from airflow_provider_fate.operators._job import as_object
 from airflow_provider_fate.operators._template_files import TemplateFiles
 from airflow_provider_fate.operators._watch import ProgressWatch
@@ -43,7 +43,7 @@ _LOCAL_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 _NONCE_KEY = "fate_nonce"
 
 
-class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
+class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
     """Base of the operators that run one party's part of a job; not used by itself.
 
     Every argument of ``SparkSubmitOperator`` is taken as well, but for ``application`` and its arguments.

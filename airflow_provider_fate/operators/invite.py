@@ -13,7 +13,7 @@ from airflow_provider_fate.errors import ConfigError, FateError
 from airflow_provider_fate.job.names import job_id_of
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.links import ArbiterRunLink, GuestRunLink, HostRunLink
-from airflow_provider_fate.operators._identity import default_job_id
+from airflow_provider_fate.operators._identity import NamedByDate, default_job_id
 from airflow_provider_fate.operators._job import load_job
 from airflow_provider_fate.operators._template_files import TemplateFiles
 from airflow_provider_fate.triggers.peer_runs import PeerRun, PeerRunsTrigger, end_all
@@ -32,7 +32,7 @@ _RUNS = "peer_runs"
 _LINKS = {"guest": GuestRunLink(), "host": HostRunLink(), "arbiter": ArbiterRunLink()}
 
 
-class FateInviteOperator(TemplateFiles, BaseOperator):
+class FateInviteOperator(NamedByDate, TemplateFiles, BaseOperator):
     """Invite the other parties of a job: start a run at each one's Airflow, and wait until all have answered.
 
     Each party is told only what concerns it, never another party's role parameters. Its own DAG

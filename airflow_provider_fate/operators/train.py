@@ -41,7 +41,8 @@ class FateTrainOperator(FateSubmitOperator):
     :param data: tables by role, e.g. ``{"guest": {"namespace": ..., "name": ...}, "host": [...]}``; by default those
         that the job names (templated)
     :param job_id: the same at all parties of the job; by default made of the DAG's, run's and task group's ids and the
-        map index. Jobs of one DAG that stand in no task groups of their own need ids of their own (templated)
+        map index. Jobs of one DAG that stand in no task groups of their own need ids of their own. Parties that only
+        have a schedule in common make it of the logical date: ``"nightly_{{ ts_nodash }}"`` (templated)
     :param spark_run: spark-submit's flags by their names (``executor-memory``, ``master``, ...), with ``conf`` as a
         dict, a list or ``k=v`` text; goes before the job's own and the connection (templated)
     :param spark_conn_id: where Spark runs (templated)

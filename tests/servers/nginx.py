@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests.servers.certificates import Authority, Certificate
@@ -50,7 +50,7 @@ class Nginx(Server):
 
     :param directory: where its configuration, certificates and logs go
     :param upstream: port of the API server
-    :param dag_id: the DAG that partners may start
+    :param dag_id: the DAG that the partner with :attr:`client` may start
     :param show_tasks: let partners see the tasks of a run
     """
 
@@ -80,7 +80,7 @@ class Nginx(Server):
             "FATE_LISTEN": f"{HOST}:{self.port}",
             "FATE_SERVER_NAME": "localhost",
             "FATE_PREFIX": prefix,
-            "FATE_DAG_IDS": dag_id,
+            "FATE_PARTNERS": str(directory / "partners.list"),
             "FATE_UPSTREAM": f"{HOST}:{upstream}",
             "FATE_CERTIFICATE": str(server.certificate),
             "FATE_CERTIFICATE_KEY": str(server.key),
@@ -89,10 +89,19 @@ class Nginx(Server):
             "FATE_SHOW_TASKS": "on" if show_tasks else "off",
             "FATE_LOG": str(self.access_log),
         }
+        self.let_in([("CN=partner", dag_id)])
         template = (DEPLOYED / "fate-site.conf.template").read_text()
         (directory / "fate-site.conf").write_text(fill_in(template, values))
         user = "user root;" if os.geteuid() == 0 else ""  # its workers must read the certificates' directory
         (directory / "nginx.conf").write_text(_MAIN.format(place=directory, user=user))
+
+    def let_in(self, partners: Iterable[tuple[str, str]]) -> None:
+        """Write which certificate reaches which DAG; one that runs reads it at :meth:`reload`.
+
+        :param partners: subject of a certificate, as RFC 2253 writes it, and id of a DAG
+        """
+        lines = [f'"{subject} {dag_id}" yes;\n' for subject, dag_id in partners]
+        (self.directory / "partners.list").write_text("".join(lines))
 
     def start(self) -> Nginx:
         """Start and wait until it listens, on the same port each time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import subprocess
@@ -9,11 +10,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import requests
 
-from tests.servers.certificates import Authority
+from tests.servers.certificates import Authority, Certificate
 from tests.servers.nginx import DEPLOYED, Nginx, fill_in
 from tests.servers.process import HOST, ServerError, require
 
@@ -279,6 +281,106 @@ def test_the_log_says_who_did_what_and_shows_no_secret(nginx, partner):
     assert "hunter2" not in log and "t.o.k" not in log
 
 
+def session_of(server, certificate) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.verify = str(server.authority.certificate)
+    session.cert = (str(certificate.certificate), str(certificate.key))
+    return session
+
+
+@pytest.fixture(scope="module")
+def two_partners(upstream, tmp_path_factory):
+    """An nginx with DAGs of their own for two partners, and what each of them asks it with."""
+    server = Nginx(tmp_path_factory.mktemp("partners"), upstream.server.server_address[1])
+    server.let_in([("CN=bank", "for_bank"), ("CN=insurer", "for_insurer"), ("CN=insurer", "keys_for_insurer")])
+    bank, insurer = (session_of(server, server.partners.issue(name)) for name in ("bank", "insurer"))
+    with server, bank, insurer:
+        yield server, bank, insurer
+
+
+WITH_DAG = [(method, path) for method, path, _ in ALLOWED if path.startswith(DAG)]
+
+
+@pytest.mark.parametrize(("method", "path"), WITH_DAG)
+def test_a_partner_reaches_its_own_dags_only(two_partners, upstream, method, path):
+    server, bank, insurer = two_partners
+
+    def status(session: requests.Session, dag_id: str) -> int:
+        url = f"https://{HOST}:{server.port}{path.replace('fate_invited', dag_id)}"
+        return session.request(method, url, json={}, timeout=20).status_code
+
+    assert status(bank, "for_bank") == status(insurer, "for_insurer") == status(insurer, "keys_for_insurer") == 200
+    before = len(upstream.seen)
+    found = [status(bank, name) for name in ("for_insurer", "keys_for_insurer", "fate_invited", "~", "for_bank%20")]
+    found += [status(insurer, "for_bank"), status(insurer, "keys_for_insurer%0a")]
+    stranger = session_of(server, server.client)  # of the same authority, and not in the list
+    assert [*found, status(stranger, "for_bank")] == [404] * 8
+    assert len(upstream.seen) == before
+
+
+def test_one_partners_flood_is_not_the_others(two_partners, upstream):
+    server, bank, insurer = two_partners
+
+    def many(count: int) -> list[int]:
+        with session_of(server, Certificate(*map(Path, bank.cert))) as session:
+            return [session.get(f"{server.url}/api/v2/dags/for_bank", timeout=20).status_code for _ in range(count)]
+
+    with ThreadPoolExecutor(8) as pool:
+        flood = [pool.submit(many, 400) for _ in range(8)]
+        calm = []
+        while not all(one.done() for one in flood):
+            calm.append(insurer.get(f"{server.url}/api/v2/dags/for_insurer", timeout=20).status_code)
+            time.sleep(0.05)
+    assert 429 in [status for one in flood for status in one.result()]
+    assert len(calm) > 2 and set(calm) == {200}
+    before = len(upstream.seen)
+    runs = f"{server.url}/api/v2/dags/for_insurer/dagRuns"
+    assert insurer.post(runs, data=b"x" * (1 << 20) + b"x", timeout=20).status_code == 413
+    assert len(upstream.seen) == before
+
+
+def test_the_commands_of_the_readme_make_certificates_that_work(upstream, start_nginx, tmp_path):
+    [commands] = re.findall(r"```\n(# an authority; .*?)```", (DEPLOYED / "README.md").read_text(), re.S)
+    commands = commands.replace("fl.bank.example", "localhost").replace("/CN=telco", "/C=GB/O=Telco plc/CN=telco")
+    [site_ca] = re.findall(r"openssl req -x509 .*?\.pem\n", commands, re.S)  # "of an authority made as above"
+    shown = re.search(r"openssl x509 .* -nameopt RFC2253", (DEPLOYED / "partners.example").read_text())[0]
+    script = f"set -e\n{site_ca.replace('partners-ca', 'site-ca')}\n{commands}\n{shown}"
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    subject = done.stdout.strip().splitlines()[-1].removeprefix("subject=")
+    assert subject == "CN=telco,O=Telco plc,C=GB"
+
+    server = start_nginx(upstream.server.server_address[1])
+    own = server.authority.directory
+    for made, place in {
+        "site-ca.pem": server.authority.certificate, "site.pem": own / "server.pem", "site.key": own / "server.key.pem",
+        "partners-ca.pem": server.partners.certificate,
+    }.items():  # fmt: skip
+        place.write_bytes((tmp_path / made).read_bytes())
+    server.let_in([(subject, "fate_invited")])
+    server.stop()
+    server.start()
+
+    def status() -> int:
+        with session_of(server, Certificate(tmp_path / "client.pem", tmp_path / "client.key")) as session:
+            return session.get(f"https://localhost:{server.port}{DAG}", timeout=20).status_code
+
+    assert status() == 200
+    # a certificate that is renewed: another one of the same subject needs no word to nginx
+    first = (tmp_path / "client.pem").read_bytes()
+    [sign] = re.findall(r"openssl x509 -req -in client\.csr .*?client\.pem\n", commands, re.S)
+    subprocess.run(["bash", "-c", sign], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "client.pem").read_bytes() != first and status() == 200
+    # a partner that goes: its lines are taken away
+    server.let_in([])
+    server.reload()
+    deadline = time.monotonic() + 20
+    while status() != 404 and time.monotonic() < deadline:  # the old workers still answer for a moment
+        time.sleep(0.1)
+    assert status() == 404
+
+
 def test_reload_takes_a_new_authority_of_partners(nginx, upstream, start_nginx):
     server = start_nginx(upstream.server.server_address[1], prefix="", show_tasks=False)
     verify = str(server.authority.certificate)
@@ -326,6 +428,7 @@ def test_the_example_is_a_configuration_that_nginx_takes(example, tmp_path):
     authority = Authority(tmp_path / "ca")
     server = authority.issue("server", "localhost")
     example |= {
+        "FATE_PARTNERS": str(DEPLOYED / "partners.example"),
         "FATE_CERTIFICATE": str(server.certificate),
         "FATE_CERTIFICATE_KEY": str(server.key),
         "FATE_PARTNERS_CA": str(authority.certificate),

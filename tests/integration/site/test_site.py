@@ -183,6 +183,44 @@ def test_a_dag_that_is_not_there_is_told(hook, start_nginx, server):
         made.start_run("never_there", new_run(), {})
 
 
+def test_a_partner_neither_sees_nor_ends_the_runs_of_another_one(hook, start_nginx, server):
+    """Not even with the other's login: this Airflow's accounts have rights for all DAGs."""
+    (server.home / "for_insurer.py").write_text(
+        Path(__file__).with_name("fate_invited.py").read_text().replace("fate_invited", "for_insurer")
+    )
+    server.add_dags(server.home / "for_insurer.py")
+    server.wait_for_dag("for_insurer")
+    server.api("PATCH", "dags/for_insurer", {"is_paused": False})
+    front = start_nginx(server.port)
+    front.let_in([("CN=bank", DAG), ("CN=insurer", "for_insurer")])
+    front.reload()
+
+    def partner(name: str, dag_id: str) -> FateSiteHook:
+        issued = front.partners.issue(name)
+        tls = {"client_cert": str(issued.certificate), "client_key": str(issued.key)}
+        return hook(host=front.url, ca_file=str(front.authority.certificate), dag_id=dag_id, **tls)
+
+    bank, insurer, run_id = partner("bank", DAG), partner("insurer", "for_insurer"), new_run()
+    deadline = time.monotonic() + 20
+    while not insurer.test_connection()[0] and time.monotonic() < deadline:  # until the new list counts
+        time.sleep(0.2)
+    assert insurer.start_run("for_insurer", run_id, {"seconds": 500})
+    server.wait_for_task("for_insurer", run_id, "train", "running")
+    for asked in (
+        lambda: bank.run_state("for_insurer", run_id),
+        lambda: bank.end_run("for_insurer", run_id, "not mine"),
+        lambda: bank.xcom("for_insurer", run_id, "decide"),
+        lambda: bank.task_states("for_insurer", run_id),
+        lambda: bank.start_run("for_insurer", new_run(), {}),
+    ):
+        with pytest.raises(SiteRefusal, match=r"does not let partners .*\(404\)") as caught:
+            asked()
+        assert not isinstance(caught.value, NotThere)
+    assert bank.test_connection()[0]
+    assert insurer.run_state("for_insurer", run_id) == "running"
+    assert insurer.end_run("for_insurer", run_id, "enough") == "failed"
+
+
 def test_a_paused_dag_is_told(hook, server):
     server.api("PATCH", f"dags/{DAG}", {"is_paused": True})
     try:

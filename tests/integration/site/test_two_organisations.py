@@ -1,14 +1,19 @@
-"""Two organisations, each with an Airflow, a broker and a storage of its own: one invites the other through nginx."""
+"""Two organisations, each with an Airflow, a broker and a storage of its own: one invites the other through nginx, or
+both run on the same schedule."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -21,6 +26,8 @@ from tests.servers.rabbitmq import RabbitMQNode
 
 EXAMPLES = Path(__file__).parents[3] / "dags" / "examples"
 INVITING, INVITED = "fate_invite", "fate_invited"
+#: the DAG that runs on the same schedule at both, by the name that each gives it
+SCHEDULED = {"guest": "fate_scheduled", "host": "nights_with_the_bank"}
 #: as each organisation uploads its table; the inviting one has more DAGs that invite
 UPLOAD = """
 from pathlib import Path
@@ -89,6 +96,7 @@ def sides(
     bank_keys, telco_keys = key_pairs("9999", "10000")
     settings = {
         "api.base_url": "https://localhost/airflow", "core.simple_auth_manager_users": "admin:admin,bank:user",
+        "core.default_task_retry_delay": 2,
     }  # fmt: skip
     bank, telco = place / "bank", place / "telco"
     with (
@@ -106,10 +114,10 @@ def sides(
                 "client_key": str(nginx.client.key), "timeout": 60,
             },
         )  # fmt: skip
-        own = {"more.py": MORE, "upload.py": UPLOAD.replace("{role}", "guest")}
+        own = {"more.py": MORE, "upload.py": UPLOAD.replace("{role}", "guest"), **scheduled("guest")}
         copy(ours, ["fate_invite.py", "fate_jobs", "data"], place, own)
-        own = {"upload.py": UPLOAD.replace("{role}", "host")}
-        copy(theirs, ["fate_invited.py", "fate_invited_policy.yaml", "data"], place, own)
+        own = {"upload.py": UPLOAD.replace("{role}", "host"), **scheduled("host")}
+        copy(theirs, ["fate_invited.py", "fate_invited_policy.yaml", "fate_jobs", "data"], place, own)
         for side in (ours, theirs):
             side.run("upload", seconds=180)
         theirs.wait_for_dag(INVITED)
@@ -127,6 +135,16 @@ def copy(airflow: Airflow, names: list[str], place: Path, more: dict[str, str]) 
     for name, text in more.items():
         (folder / name).write_text(text)
     airflow.add_dags(folder)
+
+
+def scheduled(role: str) -> dict[str, str]:
+    """The example for a common schedule as one party copies it; once a year, so that no test runs over the hour."""
+    text = (EXAMPLES / "fate_scheduled.py").read_text()
+    own = {"guest": {}, "host": {'"role": "guest", "party_id": 9999': '"role": "host", "party_id": 10000'}}[role]
+    for old, new in {'"fate_scheduled"': repr(SCHEDULED[role]), "0 3 * * *": "0 0 1 1 *", **own}.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return {f"{SCHEDULED[role]}.py": text}
 
 
 def state(airflow: Airflow, dag_id: str, run_id: str, task_id: str) -> str | None:
@@ -224,3 +242,61 @@ def test_a_run_that_is_stopped_ends_the_other_side_and_can_be_begun_again(sides)
     admit(telco.airflow, again)
     bank.airflow.api("PATCH", f"dags/long_training/dagRuns/{run_id}", {"state": "failed"})
     telco.airflow.wait(INVITED, again, 120, expect="failed")
+
+
+def test_on_the_same_schedule_one_that_is_tried_again_and_one_that_is_late_train_one_model(sides):
+    bank, telco = sides
+    [ours, theirs] = SCHEDULED.values()
+    telco.airflow.wait_for_dag(theirs)
+    telco.airflow.api("PATCH", f"dags/{theirs}", {"is_paused": False})
+    run_id = telco.airflow.latest_run(theirs)
+    assert run_id.startswith("scheduled__")
+    wait_for_log(telco.airflow, theirs, run_id, "train", "waiting for guest-9999")
+    job_id = telco.airflow.api("GET", f"dags/{theirs}/dagRuns/{quote(run_id)}")["logical_date"]
+    job_id = f"nightly_{datetime.fromisoformat(job_id):%Y%m%dT%H%M%S}"
+    drivers = named(f"{job_id} host-10000")
+    assert drivers
+    for process in drivers:
+        os.kill(process.pid, signal.SIGKILL)
+    telco.airflow.wait_for_task(theirs, run_id, "train", "up_for_retry")
+    # a night's run of the other side begins much later
+    bank.airflow.wait_for_dag(ours)
+    bank.airflow.api("PATCH", f"dags/{ours}", {"is_paused": False})
+    own_run = bank.airflow.latest_run(ours)
+    bank.airflow.wait(ours, own_run, 300)
+    telco.airflow.wait(theirs, run_id, 120)
+    results = [bank.airflow.xcom(ours, own_run, "train"), telco.airflow.xcom(theirs, run_id, "train")]
+    assert [one["job_id"] for one in results] == [job_id, job_id]
+    assert results[0]["metrics"]["evaluation_0"]["auc"] > 0.98
+    assert results[0]["model_version"] == results[1]["model_version"]
+    for side, party in ((bank, "guest-9999"), (telco, "host-10000")):
+        assert f"{results[0]['model_version']}/{party}" in side.models("joint_boost")
+    [tried] = [one for one in telco.airflow.task_instances(theirs, run_id) if one["task_id"] == "train"]
+    assert tried["try_number"] == 2
+
+
+def test_runs_that_are_started_by_hand_with_the_same_logical_date_are_one_job(sides):
+    bank, telco = sides
+    dates = {"guest": "2026-01-05T02:00:00Z", "host": "2026-01-05T03:00:00+01:00"}
+    runs = {}
+    for side, (role, dag_id) in zip(sides, SCHEDULED.items(), strict=True):
+        side.airflow.wait_for_dag(dag_id)
+        side.airflow.api("PATCH", f"dags/{dag_id}", {"is_paused": False})
+        body = {"logical_date": dates[role], "dag_run_id": f"by-hand-at-the-{role}"}
+        runs[dag_id] = side.airflow.api("POST", f"dags/{dag_id}/dagRuns", body)["dag_run_id"]
+    found = []
+    for side, (dag_id, run_id) in zip(sides, runs.items(), strict=True):
+        side.airflow.wait(dag_id, run_id, 300)
+        found.append(side.airflow.xcom(dag_id, run_id, "train")["job_id"])
+        assert side.airflow.xcom(dag_id, run_id, "deploy")["model_version"]
+    assert found == ["nightly_20260105T020000"] * 2
+
+
+def test_a_run_without_a_logical_date_says_what_it_lacks(sides):
+    airflow, dag_id = sides[0].airflow, SCHEDULED["guest"]
+    run_id = airflow.trigger(dag_id, run_id="no-date")
+    airflow.wait(dag_id, run_id, 300, expect="failed")
+    log = airflow.task_log(dag_id, run_id, "train")
+    assert "job_id: 'nightly_{{ ts_nodash }}' is made of the run's logical date, and this run has none" in log
+    [tried] = [one for one in airflow.task_instances(dag_id, run_id) if one["task_id"] == "train"]
+    assert (tried["state"], tried["try_number"]) == ("failed", 1), "another try would fail the same way"

@@ -168,6 +168,22 @@ def test_keys():
     assert said(policy(limits={"min_key_bits": 4096}), job()) == []
 
 
+def test_encryption():
+    asked = {"algorithm_parameters/hetero_lr_0/encrypt_param": {"method": "Paillier"}}
+    assert said(policy(), job()) == said(policy(encryption=["BFV", "OU"]), job()) == []
+    assert said(policy(encryption=["Paillier"]), job(asked)) == []
+    [refusal] = said(policy(encryption=["Paillier"]), job())
+    assert refusal.startswith("algorithm_parameters.hetero_lr_0.encrypt_param.method: ")
+    assert refusal.endswith("encryption with BFV is asked for; allowed is Paillier")
+
+
+def test_encryption_of_sums_by_bin():
+    modules = [*PARTNER["modules"], "HeteroSecureBoost"]
+    assert said(policy(modules=modules, encryption=["OU"]), trees()) == []
+    [refusal] = said(policy(modules=modules, encryption=["Paillier", "BFV"]), trees())
+    assert "encryption with OU is asked for; allowed is Paillier, BFV" in refusal
+
+
 def trees(**parameters: Any) -> Job:
     conf, dsl = load("hetero_lr_v1")
     conf["algorithm_parameters"]["boost_0"] = parameters
@@ -242,6 +258,7 @@ def test_predictions():
     assert said(policy(), prediction()) == ["kind: a prediction is asked for; predictions are not allowed"]
     # iterations and keys are of the training
     assert said(policy(predictions=True, training=False, limits={"max_iterations": 1}), prediction()) == []
+    assert said(policy(predictions=True, encryption=["Paillier"]), prediction()) == [], "nothing is computed with it"
     few = policy(predictions=True, limits={"min_rows": 1000, "min_rows_to_predict": 100})
     assert said(few, prediction()) == []
     assert len(said(few, job())) == 1

@@ -17,6 +17,7 @@ FILES = sorted(EXAMPLES.glob("*.py"))
 TASKS = {
     "fate_toy_example": 2,
     "fate_five_steps": 15,
+    "fate_scheduled": 3,
     "fate_scheduled_retraining": 10,
     "fate_predict_on_new_table": 2,
     "fate_tuning": 8,
