@@ -1,8 +1,9 @@
 """Messages over RabbitMQ: one durable queue for each ordered pair of parties, whatever the number of values.
 
 A party takes its messages from its own broker. It sends to the broker of the peer where ``routes`` names one, and to
-its own otherwise. Messages are persistent and confirmed by the broker; what it has not confirmed is sent again after a
-reconnection, and the session ignores what comes twice.
+its own otherwise, from which the peer's broker fetches them where the two are linked (``federated``). Messages are
+persistent and confirmed by the broker; what it has not confirmed is sent again after a reconnection, and the session
+ignores what comes twice.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.amqp import Broker, Link
 from airflow_provider_fate.runtime.federation.base import Transport
+from airflow_provider_fate.runtime.federation.outgoing import remove_quietly
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +34,8 @@ _SMALL = 4096  # bytes; signs of life and aborts do not wait behind a full buffe
 _PREFETCH = 32  # bodies that the broker hands over before they are acknowledged
 _ENDING = 60.0  # seconds for an earlier run of the same party to let go of the queues
 _AGAIN = 0.5  # seconds between two attempts to reach a queue that is not there
+_SETTLE = 0.25  # seconds for a link between brokers to acknowledge to the peer's what has been taken here
+_DRAIN = 4.0  # seconds for the peers' brokers to take the last messages
 
 
 def queue_name(job_id: str, sender: Party, receiver: Party) -> str:
@@ -269,6 +273,8 @@ class RabbitMQTransport(Transport):
 
     :param broker: this party's own
     :param routes: party id -> the broker of that party
+    :param federated: party ids whose own broker fetches what they are sent from this party's broker, and from whose
+        broker this party's fetches what they send (RabbitMQ federation)
     :param max_body: bytes in one message; the broker's own limit (``max_message_size``) must not be lower
     :param connect_seconds: how long the first connection is tried
     :param reconnect_seconds: how long a lost connection is tried again; a broker that takes nothing may take as long
@@ -279,12 +285,14 @@ class RabbitMQTransport(Transport):
         broker: Broker,
         routes: Mapping[str, Broker] | None = None,
         *,
+        federated: Iterable[str] = (),
         max_body: int = 1 << 20,
         connect_seconds: float = 10.0,
         reconnect_seconds: float = 300.0,
     ) -> None:
         self.broker = broker
         self.routes = dict(routes or {})
+        self.federated = frozenset(federated)
         self.max_body = max_body
         self._options = {
             "connect_seconds": connect_seconds,
@@ -295,11 +303,14 @@ class RabbitMQTransport(Transport):
         self._me: Party | None = None
         self._publishers: dict[Broker, _Publisher] = {}
         self._consumer: _Consumer | None = None
+        self._drained: dict[str, int] = {}  # queues that peers' brokers drain, and how many messages were sent there
+        self._forsaken = False
 
     @property
     def description(self) -> str:
         routes = [f"{party_id} through {broker}" for party_id, broker in self.routes.items()]
-        return ", ".join([str(self.broker), *routes])
+        linked = [f"{party_id} by federation" for party_id in sorted(self.federated)]
+        return ", ".join([str(self.broker), *routes, *linked])
 
     def route(self, to: Party) -> Broker:
         """The broker that has the queues of ``to``."""
@@ -312,6 +323,7 @@ class RabbitMQTransport(Transport):
         queues: dict[Broker, list[str]] = {}
         for peer in peers:
             queues.setdefault(self.route(peer), []).append(queue_name(job_id, me, peer))
+        self._drained = {queue_name(job_id, me, peer): 0 for peer in peers if peer.party_id in self.federated}
         for broker, names in queues.items():
             self._publishers[broker] = _Publisher(broker, f"{name} sends", queues=names, **self._options)
         self._consumer = _Consumer(
@@ -337,7 +349,10 @@ class RabbitMQTransport(Transport):
             raise TransportError("the transport is not open")
         if len(body) > self.max_body:
             raise TransportError(f"a message of {len(body)} bytes is larger than the largest, {self.max_body} bytes")
-        publisher.send(queue_name(self._job_id, self._me, to), body)
+        queue = queue_name(self._job_id, self._me, to)
+        publisher.send(queue, body)
+        if queue in self._drained:
+            self._drained[queue] += 1
 
     def flush(self, timeout: float) -> None:
         end = time.monotonic() + timeout
@@ -349,11 +364,21 @@ class RabbitMQTransport(Transport):
             if link is not None and link.error is not None:
                 raise link.error
 
+    def forsake(self) -> None:
+        self._forsaken = True
+
     def close(self, *, remove: bool) -> None:
         for publisher in self._publishers.values():
             publisher.stop()
         if self._consumer is not None:
             if remove:
+                if self._drained:
+                    time.sleep(_SETTLE)
                 self._consumer.remove_and_stop()
             else:
                 self._consumer.stop()
+        if remove and self._drained:
+            # own queues first: both sides wait here until the other's broker takes no more
+            queues = {queue: sent if self._forsaken else 0 for queue, sent in self._drained.items()}
+            remove_quietly(self.broker, queues, f"fate {self._job_id} {self._me} ends", _DRAIN)
+            self._drained = {}

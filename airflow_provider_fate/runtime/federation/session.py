@@ -264,8 +264,10 @@ class Session(Exchange):
                 return
             self._stopped = True
             self._lock.notify_all()
-            peers = [peer for peer in self._peers.values() if not peer.left]
+            # one that has ended itself need not hear it
+            peers = [peer for peer in self._peers.values() if not peer.left and peer.failed is None]
             last = {peer.party: self._last_words(peer, reason) for peer in peers}
+        self.transport.forsake()
         self._end_with(last)
 
     def _end_with(self, last: dict[Party, list[bytes]]) -> None:
