@@ -86,8 +86,8 @@ _RABBITMQ = {
         "upstreams": _field(
             "Upstreams",
             "JSON: for a party id, the id of the connection to the broker from which this broker fetches what "
-            "that party sends (RabbitMQ federation; set up for each job). CA and certificate files of such a connection "
-            "are paths on this broker's machine.",
+            "that party sends (RabbitMQ federation; set up for each job). CA and certificate files of such a "
+            "connection are paths on this broker's machine.",
             format="multiline",
         ),
         "private_key": _field(

@@ -20,6 +20,7 @@ from airflow_provider_fate.runtime.federation.rabbitmq import declare, queue_nam
 _log = logging.getLogger(__name__)
 
 _LOOK = 60.0  # seconds between two looks whether the links are still there
+_BEGIN = 0.5  # seconds for a link to begin to read
 _STATE = 3.0  # seconds for a link to get a state
 _AGAIN = 0.2  # seconds
 
@@ -124,8 +125,8 @@ class JobLinks:
     def explain(self) -> str:
         """How the links are, for the error about a peer that is not heard of. Never raises; takes some seconds.
 
-        The application has ended and taken its queue with it; a link has a state while it has a queue, and fetches
-        nothing while nobody takes from that.
+        The application has ended and taken its queue with it. A link has a state while there is a queue, and reads the
+        peer's while somebody takes from that; what is taken here is of a run that has ended.
         """
         sentences, told = [], set()
         try:
@@ -134,7 +135,11 @@ class JobLinks:
                     if peer in told:
                         continue
                     told.add(peer)
-                    declare(connection.channel(), queue)
+                    channel = connection.channel()
+                    declare(channel, queue)
+                    with contextlib.suppress(ChannelClosedByBroker):  # the application still takes from it
+                        channel.basic_consume(queue, lambda *_: None)
+                    connection.sleep(_BEGIN)
                     state = self._links.state(queue, peer, _STATE)
                     if state is None:
                         words = "is in a state that this account may not read (it lacks the tag monitoring)"

@@ -208,7 +208,7 @@ class FateRabbitMQHook(BaseHook):
     # -- test
 
     def test_connection(self) -> tuple[bool, str]:
-        """Send a probe message through each of the brokers, read the permissions, reach the peers' brokers, try the links."""
+        """Send a probe message through each of the brokers, read the permissions, reach the peers', try links."""
         try:
             notes = [*self._test_keys(), *self._test_own(), *self._test_management(), *self._test_routes()]
             notes += self._test_links()
