@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,18 @@ from tests.unit.federation.playing import GUEST, HOST, JOB, Player
 
 #: what a peer's broker may do at ours: read the queues that are addressed to it, as docs/connections.md has it
 READ_ONLY = {"configure": "^$", "write": "^$"}
+
+
+def rabbitmqctl(node: RabbitMQNode, *arguments: str) -> None:
+    """Run RabbitMQ's own command line tool on a node's machine."""
+    env = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ} | {
+        "HOME": str(node.directory),
+        "RABBITMQ_NODENAME": f"{node.name}@localhost",
+        "RABBITMQ_CONF_ENV_FILE": str(node.directory / "rabbitmq-env.conf"),
+        "ERL_EPMD_PORT": str(node._epmd_port),
+    }
+    tool = "/usr/lib/rabbitmq/bin/rabbitmqctl"
+    subprocess.run([tool, *arguments], env=env, check=True, capture_output=True, timeout=60)
 
 
 class Side:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
+from pathlib import Path
 
 import numpy as np
+import pika
 import pytest
 
 from airflow_provider_fate.errors import PeerFailed
 from airflow_provider_fate.runtime.federation.abort import tell_peers
+from airflow_provider_fate.runtime.federation.amqp import Broker
 from airflow_provider_fate.runtime.federation.rabbitmq import queue_name
-from tests.integration.federation.linked import NOTHING, hooks, linked, links_of, sides, tls_of
+from tests.integration.federation.linked import NOTHING, hooks, linked, links_of, rabbitmqctl, sides, tls_of
 from tests.integration.federation.test_rabbitmq import connections, exchange, finish, key_pairs, meet
 from tests.integration.hooks.conftest import connect
 from tests.servers.rabbitmq import RabbitMQNode
@@ -54,6 +59,45 @@ def test_a_job_over_two_linked_brokers_leaves_nothing(pair, connect, secure):
             assert side.objects()["queues"] == []
     for side in pair:
         assert side.objects() == NOTHING
+
+
+def documented() -> list[list[str]]:
+    """The commands by which docs/connections.md gives rights at the broker of party 9999 to that of party 10000."""
+    page = (Path(__file__).parents[3] / "docs" / "connections.md").read_text(encoding="utf-8")
+    return [shlex.split(line)[1:] for line in re.findall(r"^rabbitmqctl .*$", page, re.MULTILINE)]
+
+
+def test_the_rights_of_the_documentation_are_enough_and_no_more(pair, connect):
+    assert [command[0] for command in documented()] == ["set_user_tags", "set_permissions"]
+    for side, peer in zip(pair, ("10000", "9999"), strict=True):
+        side.node.add_user(side.login, side.password)
+        side.node.allow(side.peers_login, side.vhost, configure="^$", write="^$", read="^$")
+        own = {"fate": side.login, "party-10000": side.peers_login, "-p": "-p"}
+        for command in documented():
+            words = [own.get(word, word.replace("10000", peer)) for word in command]
+            if "-p" in words:
+                words[words.index("-p") + 1] = side.vhost
+            rabbitmqctl(side.node, *words)
+    with linked(hooks(pair, connect)) as (guest, host):
+        meet(guest, host)
+        exchange(guest, host)
+        side = pair[0]
+        stranger = Broker(side.node.host, side.node.port, side.vhost, side.peers_login, side.peers_password)
+        forbidden = (
+            lambda channel: channel.basic_get(TO_GUEST),
+            lambda channel: channel.queue_purge(TO_GUEST),
+            lambda channel: channel.queue_delete(TO_HOST),
+            lambda channel: channel.queue_declare("fate.new.guest-9999.host-10000"),
+            lambda channel: channel.basic_publish("", TO_GUEST, b"x"),
+        )
+        for attempt in forbidden:
+            with pika.BlockingConnection(stranger.parameters("stranger", 5)) as connection:
+                channel = connection.channel()
+                channel.confirm_delivery()
+                with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="ACCESS_REFUSED"):
+                    attempt(channel)
+        finish(guest, host)
+    assert [side.objects() for side in pair] == [NOTHING] * 2
 
 
 def test_a_party_that_comes_later_finds_what_waits(pair, connect):
