@@ -40,6 +40,7 @@ class JobLinks:
         peers = [party for party in parties if party != me and party.party_id in links.upstreams]
         self._incoming = {queue_name(job_id, peer, me): peer.party_id for peer in peers}
         self._outgoing = [queue_name(job_id, me, peer) for peer in peers]
+        self._begun = False
         self._over = threading.Event()
         self._keeper: threading.Thread | None = None
 
@@ -55,6 +56,7 @@ class JobLinks:
 
         :raises TransportError: the broker or its management API cannot be reached, or refuses
         """
+        self._begun = True
         broker = self._links.broker
         with connect(broker, self._name, self._links.timeout) as connection:
             channel = connection.channel()
@@ -84,7 +86,8 @@ class JobLinks:
     def take_down(self, seconds: float) -> None:
         """Delete the job's queues, and the links where no other job needs them. Never raises.
 
-        Where the application still runs, which takes its messages, all stays.
+        Where the application still runs, which takes its messages, all stays. Where :meth:`set_up` has not come to be
+        called, as the task could not begin or may not take part, only what has told the peers so is tidied up.
 
         :param seconds: to wait at most for the application to let go of its queues, and for the peers' brokers to take
             the last messages
@@ -94,17 +97,28 @@ class JobLinks:
             self._keeper.join(min(2.0, seconds))
         end = time.monotonic() + seconds
         try:
-            if not self._delete_incoming(end):
+            if self._begun and not self._delete_incoming(end):
                 _log.info("The application still takes messages; its queues and links stay")
                 return
-            outgoing = dict.fromkeys(self._outgoing, 0)
-            left = remove_drained(self._links.broker, outgoing, self._name, max(0.0, end - time.monotonic()))
-            for queue in left:
-                _log.info("Queue %s stays, as the peer's broker has not taken all of it; it expires in a day", queue)
-            for peer in self.peers:
-                self._links.remove(self._me.party_id, peer)
         except FateError as error:
-            _log.warning("The links between the brokers could not be taken down: %s", error)
+            _log.warning("The job's queues could not be deleted; they expire in a day: %s", error)
+            return
+        # the links before what takes longest: Airflow gives a task that is stopped little time
+        for step in (self._remove_links, self._remove_outgoing):
+            try:
+                step(end)
+            except FateError as error:
+                _log.warning("The links between the brokers could not be taken down: %s", error)
+
+    def _remove_links(self, _end: float) -> None:
+        for peer in self.peers if self._begun else ():
+            self._links.remove(self._me.party_id, peer)
+
+    def _remove_outgoing(self, end: float) -> None:
+        outgoing = dict.fromkeys(self._outgoing, 0)
+        seconds = max(0.0, end - time.monotonic())
+        for queue in remove_drained(self._links.broker, outgoing, self._name, seconds):
+            _log.info("Queue %s stays, as the peer's broker has not taken all of it; it expires in a day", queue)
 
     def _delete_incoming(self, end: float) -> bool:
         """:returns: whether all are gone"""

@@ -165,6 +165,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         # kept, as there is no time to ask for connections when the task is stopped
         hook = transport_hook(self.transport_conn_id)
         self._transport = hook.transport_config()
+        self._links = hook.job_links(self.job_id, party, job.parties)
         if invitation is not None:
             _invited.enter(invitation, job, str(self.policy), self.storage_conn_id, context, self.approval)
         job.check_tables(party)
@@ -182,7 +183,6 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         if not self._hook.client_mode:
             self.files = _joined(str(path), self.files)
         self._hook = self._get_hook()
-        self._links = hook.job_links(self.job_id, party, job.parties)
         if self._links is not None:
             self._links.set_up()
             self.log.info("The own broker fetches what parties %s send from theirs", ", ".join(self._links.peers))

@@ -139,6 +139,21 @@ def test_a_task_that_is_stopped_tells_the_peer(pair, connect):
     assert [side.objects() for side in pair] == [NOTHING] * 2
 
 
+def test_a_task_that_may_not_begin_leaves_nothing_of_its_refusal(pair, connect):
+    """The peer hears it, and what another task of the same job has is not touched."""
+    both = hooks(pair, connect)
+    with linked(both) as (guest, host):
+        meet(guest, host)
+        tell_peers(both[1].transport_config(), JOB, HOST, (GUEST, HOST), host.nonce, "its policy refuses the job")
+        with pytest.raises(PeerFailed, match="its policy refuses the job"):
+            guest.session.federation().receive(HOST, "x", anything)
+        guest.session.abort("because of the host")
+        links_of(both[1], HOST).take_down(3)
+        assert pair[1].objects()["queues"] == [TO_HOST]
+        host.session.abort("over")
+    assert [side.objects() for side in pair] == [NOTHING] * 2
+
+
 def test_links_stay_for_another_job_and_while_the_application_runs(pair, connect):
     both = hooks(pair, connect)
     other = [links_of(hook, party, "job-2") for hook, party in zip(both, (GUEST, HOST), strict=True)]
@@ -149,7 +164,9 @@ def test_links_stay_for_another_job_and_while_the_application_runs(pair, connect
         for one in other:
             one.take_down(3)
         assert pair[0].objects()["policies"] == ["fate-10000-to-9999"]
-        links_of(both[0], GUEST).take_down(0.5)  # of a task that ends while its application goes on
+        surviving = links_of(both[0], GUEST)  # of a task that ends while its application goes on
+        surviving.set_up()
+        surviving.take_down(0.5)
         assert pair[0].objects()["queues"] == [TO_HOST, TO_GUEST]
         exchange(guest, host)
         finish(guest, host)

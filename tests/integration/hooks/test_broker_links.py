@@ -122,9 +122,10 @@ def test_the_plugin_is_not_enabled(nodes, odd_node, connect):
 def test_the_management_cannot_be_reached(pair, connect):
     (closed,) = free_ports(1)
     hook = pair[0].hook(connect, {"10000": pair[1].upstream()}, management_port=closed)
+    links = links_of(hook, GUEST)
     with pytest.raises(TransportError, match=f"the management API at http://127.0.0.1:{closed}: connection refused"):
-        links_of(hook, GUEST).set_up()
-    links_of(hook, GUEST).take_down(1)  # says so in the log, and no more
+        links.set_up()
+    links.take_down(1)  # says so in the log, and no more
     assert pair[0].objects() == NOTHING  # the queues, which need no management API
 
 
