@@ -26,7 +26,7 @@ from airflow_provider_fate.runtime.federation.outgoing import connect
 
 _HEARTBEAT = 20  # seconds; a dead link is noticed after two of them
 _PREFETCH = 32  # messages on their way from broker to broker
-_RECONNECT = 1  # seconds
+_RECONNECT = 3  # seconds between two looks for a queue that is not there, each of which fills both brokers' logs
 _PRIORITY = 100  # of the policy: it must win over those that an administrator gives all queues
 _PROBE_EXPIRES = 60_000  # milliseconds
 _POLL = 0.1  # seconds

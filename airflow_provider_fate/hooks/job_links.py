@@ -52,7 +52,7 @@ class JobLinks:
     def set_up(self) -> None:
         """Declare the job's queues, then have the peers' brokers linked; may be done again.
 
-        Both kinds of queues: a peer's broker cannot fetch from a queue that is not there yet.
+        Both kinds of queues, and first those that the peers' brokers look for: they look again after some seconds only.
 
         :raises TransportError: the broker or its management API cannot be reached, or refuses
         """
@@ -61,7 +61,7 @@ class JobLinks:
         with connect(broker, self._name, self._links.timeout) as connection:
             channel = connection.channel()
             try:
-                for queue in (*self._incoming, *self._outgoing):
+                for queue in (*self._outgoing, *self._incoming):
                     declare(channel, queue)
             except (AMQPError, OSError) as error:
                 raise broker.problem(error)[0] from error

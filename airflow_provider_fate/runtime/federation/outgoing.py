@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -30,11 +31,12 @@ def connect(broker: Broker, name: str, timeout: float) -> pika.BlockingConnectio
     raise broker.problem(problem)[0] from problem
 
 
-def remove_drained(broker: Broker, queues: Mapping[str, int], name: str, seconds: float) -> list[str]:
+def remove_drained(broker: Broker, queues: Mapping[str, float], name: str, seconds: float) -> list[str]:
     """Delete each of ``queues`` once it is empty and no broker takes from it any more.
 
     :param queues: name -> how many messages this party sent there, where it ends before the job does: a queue from
-        which the peer's broker has taken some is then deleted in the end even if others are left in it. 0: never
+        which the peer's broker has taken some is then deleted in the end even if others are left in it. 0: never with
+        a message in it. Infinite: the peer has ended, and what is in it is for nobody
     :param name: of the connection, shown in the broker's management
     :param seconds: to wait at most
     :returns: those that are still there; the broker removes them a day after their last use
@@ -59,11 +61,11 @@ def remove_drained(broker: Broker, queues: Mapping[str, int], name: str, seconds
     return list(left)
 
 
-def _removed(connection: pika.BlockingConnection, queue: str, sent: int, last: bool) -> bool:
+def _removed(connection: pika.BlockingConnection, queue: str, sent: float, last: bool) -> bool:
     channel = connection.channel()
     try:
         found = channel.queue_declare(queue, passive=True).method
-        forsaken = last and 0 < found.message_count < sent
+        forsaken = (last or math.isinf(sent)) and 0 < found.message_count < sent
         if not found.consumer_count and (forsaken or not found.message_count):
             channel.queue_delete(queue, if_unused=True, if_empty=not forsaken)
             return True
@@ -78,7 +80,7 @@ def _removed(connection: pika.BlockingConnection, queue: str, sent: int, last: b
     return False
 
 
-def remove_quietly(broker: Broker, queues: Mapping[str, int], name: str, seconds: float) -> None:
+def remove_quietly(broker: Broker, queues: Mapping[str, float], name: str, seconds: float) -> None:
     """The same at the end of a run, which fails for no queue."""
     try:
         left: Any = remove_drained(broker, queues, name, seconds)

@@ -9,6 +9,7 @@ ignores what comes twice.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
@@ -304,7 +305,7 @@ class RabbitMQTransport(Transport):
         self._publishers: dict[Broker, _Publisher] = {}
         self._consumer: _Consumer | None = None
         self._drained: dict[str, int] = {}  # queues that peers' brokers drain, and how many messages were sent there
-        self._forsaken = False
+        self._forsaken: dict[str, float] | None = None  # the same where the job has failed
 
     @property
     def description(self) -> str:
@@ -364,8 +365,9 @@ class RabbitMQTransport(Transport):
             if link is not None and link.error is not None:
                 raise link.error
 
-    def forsake(self) -> None:
-        self._forsaken = True
+    def forsake(self, ended: Iterable[Party]) -> None:
+        nobody = [queue_name(self._job_id, self._me, party) for party in ended] if self._me is not None else []
+        self._forsaken = {queue: math.inf if queue in nobody else sent for queue, sent in self._drained.items()}
 
     def close(self, *, remove: bool) -> None:
         for publisher in self._publishers.values():
@@ -379,6 +381,6 @@ class RabbitMQTransport(Transport):
                 self._consumer.stop()
         if remove and self._drained:
             # own queues first: both sides wait here until the other's broker takes no more
-            queues = {queue: sent if self._forsaken else 0 for queue, sent in self._drained.items()}
+            queues = self._forsaken if self._forsaken is not None else dict.fromkeys(self._drained, 0)
             remove_quietly(self.broker, queues, f"fate {self._job_id} {self._me} ends", _DRAIN)
             self._drained = {}

@@ -160,8 +160,8 @@ class SealedTransport(Transport):
             except TransportError as error:
                 _log.info("a frame could not be sent: %s", error)
 
-    def forsake(self) -> None:
-        self.inner.forsake()
+    def forsake(self, ended: Iterable[Party]) -> None:
+        self.inner.forsake(ended)
 
     def close(self, *, remove: bool) -> None:
         self._todo.put(None)

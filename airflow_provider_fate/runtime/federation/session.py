@@ -265,9 +265,10 @@ class Session(Exchange):
             self._stopped = True
             self._lock.notify_all()
             # one that has ended itself need not hear it
-            peers = [peer for peer in self._peers.values() if not peer.left and peer.failed is None]
+            ended = [peer.party for peer in self._peers.values() if peer.left or peer.failed is not None]
+            peers = [peer for peer in self._peers.values() if peer.party not in ended]
             last = {peer.party: self._last_words(peer, reason) for peer in peers}
-        self.transport.forsake()
+        self.transport.forsake(ended)
         self._end_with(last)
 
     def _end_with(self, last: dict[Party, list[bytes]]) -> None:

@@ -14,12 +14,13 @@ import pytest
 from airflow_provider_fate.errors import PeerFailed
 from airflow_provider_fate.runtime.federation.abort import tell_peers
 from airflow_provider_fate.runtime.federation.amqp import Broker
+from airflow_provider_fate.runtime.federation.config import transport_from_config
 from airflow_provider_fate.runtime.federation.rabbitmq import queue_name
 from tests.integration.federation.linked import NOTHING, hooks, linked, links_of, rabbitmqctl, sides, tls_of
 from tests.integration.federation.test_rabbitmq import connections, exchange, finish, key_pairs, meet
 from tests.integration.hooks.conftest import connect
 from tests.servers.rabbitmq import RabbitMQNode
-from tests.unit.federation.playing import GUEST, HOST, JOB, anything, together, until
+from tests.unit.federation.playing import GUEST, HOST, JOB, Player, anything, together, until
 
 __all__ = ["connect"]
 
@@ -36,6 +37,31 @@ def nodes(rabbitmq_node, tmp_path_factory):
 @pytest.fixture
 def pair(nodes):
     return sides(nodes)
+
+
+@pytest.mark.parametrize("may_declare", [False, True])
+def test_who_may_make_the_queues_that_it_reads_leaves_none(pair, connect, may_declare):
+    """The other set of rights in docs/connections.md, with which a waiting link is quiet, and the usual one."""
+    for side, peer in zip(pair, ("10000", "9999"), strict=True):
+        own = rf"^fate\..*-{peer}$"
+        side.node.allow(side.peers_login, side.vhost, configure=own if may_declare else "^$", write="^$", read=own)
+    both = hooks(pair, connect)
+    early = links_of(both[0], GUEST)
+    early.set_up()
+    until(lambda: (pair[1].objects()["queues"] == [TO_GUEST]) == may_declare, 10)
+    with linked(both) as (guest, host):
+        meet(guest, host)
+        exchange(guest, host)
+        finish(guest, host)
+    early.take_down(3)
+    assert [side.objects() for side in pair] == [NOTHING] * 2
+    with linked(both) as (guest, host):
+        meet(guest, host)
+        host.session.abort("the disk is full")
+        with pytest.raises(PeerFailed, match="the disk is full"):
+            guest.session.federation().receive(HOST, "y", anything)
+        guest.session.abort("because of the host")
+    assert [side.objects() for side in pair] == [NOTHING] * 2
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls and keys"])
@@ -140,18 +166,26 @@ def test_a_task_that_is_stopped_tells_the_peer(pair, connect):
 
 
 def test_a_task_that_may_not_begin_leaves_nothing_of_its_refusal(pair, connect):
-    """The peer hears it, and what another task of the same job has is not touched."""
+    """The peer, which waits for it, hears it."""
     both = hooks(pair, connect)
-    with linked(both) as (guest, host):
-        meet(guest, host)
-        tell_peers(both[1].transport_config(), JOB, HOST, (GUEST, HOST), host.nonce, "its policy refuses the job")
+    waiting, refusing = (links_of(hook, party) for hook, party in zip(both, (GUEST, HOST), strict=True))
+    waiting.set_up()
+    guest = Player(None, GUEST, (GUEST, HOST), transport=transport_from_config(both[0].transport_config()), wait=60)
+
+    def refuse():
+        time.sleep(1)
+        tell_peers(both[1].transport_config(), JOB, HOST, (GUEST, HOST), "a-nonce", "its policy refuses the job")
+        refusing.take_down(20)
+        return pair[1].objects()
+
+    def wait():
         with pytest.raises(PeerFailed, match="its policy refuses the job"):
-            guest.session.federation().receive(HOST, "x", anything)
+            guest.session.meet()
         guest.session.abort("because of the host")
-        links_of(both[1], HOST).take_down(3)
-        assert pair[1].objects()["queues"] == [TO_HOST]
-        host.session.abort("over")
-    assert [side.objects() for side in pair] == [NOTHING] * 2
+        waiting.take_down(6)
+
+    assert together(refuse, wait) == [NOTHING, None]
+    assert pair[0].objects() == NOTHING
 
 
 def test_links_stay_for_another_job_and_while_the_application_runs(pair, connect):
