@@ -320,11 +320,11 @@ class RabbitMQTransport(Transport):
     def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Callable[[bytes], None]) -> None:
         self._job_id, self._me = check_job_id(job_id), me
         peers = tuple(peers)
+        self._drained = {queue_name(job_id, me, peer): 0 for peer in peers if peer.party_id in self.federated}
         name = f"fate {job_id} {me}"
         queues: dict[Broker, list[str]] = {}
         for peer in peers:
             queues.setdefault(self.route(peer), []).append(queue_name(job_id, me, peer))
-        self._drained = {queue_name(job_id, me, peer): 0 for peer in peers if peer.party_id in self.federated}
         for broker, names in queues.items():
             self._publishers[broker] = _Publisher(broker, f"{name} sends", queues=names, **self._options)
         self._consumer = _Consumer(
