@@ -179,17 +179,24 @@ class BrokerLinks:
         :raises TransportError: the management API cannot be reached
         """
         end = time.monotonic() + seconds
+        alone = len(self.upstreams[peer].each) == 1  # of several hosts the broker tries one at a time
+        link_seen, state = False, State(False, "")
         while True:
             found = self._request("GET", "federation-links", self.broker.vhost)
             if found.status != 200 or not isinstance(found.content, list):
                 return None
             link = next((one for one in found.content if one.get("queue") == queue), None)
-            if link is not None and link.get("status") != "starting":
-                return self._meaning(str(link.get("status")), " ".join(str(link.get("error", "")).split()), peer)
+            if link is None:
+                state = State(False, "there is none; does another policy win over ours?")
+            elif link.get("status") == "starting":
+                state = state if link_seen else State(False, "it is still being made")
+            else:
+                link_seen = True
+                state = self._meaning(str(link.get("status")), " ".join(str(link.get("error", "")).split()), peer)
+                if state.up or alone:
+                    return state
             if time.monotonic() >= end:
-                return State(
-                    False, "it is still being made" if link else "there is none; does another policy win over ours?"
-                )
+                return state
             time.sleep(_POLL)
 
     def _meaning(self, status: str, error: str, peer: str) -> State:

@@ -71,6 +71,8 @@ def test_what_hinders_a_link_is_named(pair, connect, tmp_path):
     refused(hook(vhost="nowhere"), guest, host, start + "the vhost does not exist there, or the account may not")
     (closed,) = free_ports(1)
     refused(hook(port=closed), guest, host, f"{closed}.*econnrefused")
+    ok, message = hook(host=f"no-such-host.invalid, {host.node.host}").test_connection()
+    assert ok, message  # the broker tries the one or the other, again and again
     refused(hook(host="no-such-host.invalid"), guest, host, start + "our broker does not know the host name")
     refused(hook(port=host.node.tls_port), guest, host, start + "it does not speak AMQP there")
     tls = tls_of(host.node)
