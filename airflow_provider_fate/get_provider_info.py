@@ -72,6 +72,7 @@ _RABBITMQ = {
             "port": "5672 (5671 with TLS)",
             "schema": "/",
             "routes": '{"10000": "broker_of_10000"}',
+            "upstreams": '{"10000": "broker_of_10000"}',
             "peer_keys": '{"10000": "<44 characters>"}',
         },
     },
@@ -80,6 +81,13 @@ _RABBITMQ = {
             "Routes to peers",
             "JSON: for a party id, the id of the connection to the broker that takes messages for it. "
             "Parties without a route are reached through this broker.",
+            format="multiline",
+        ),
+        "upstreams": _field(
+            "Upstreams",
+            "JSON: for a party id, the id of the connection to the broker from which this broker fetches what "
+            "that party sends (RabbitMQ federation; set up for each job). CA and certificate files of such a "
+            "connection are paths on this broker's machine.",
             format="multiline",
         ),
         "private_key": _field(

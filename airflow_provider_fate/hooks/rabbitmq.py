@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
 import pika
-import requests
 from airflow.providers.common.compat.sdk import BaseHook
 from airflow.sdk.log import mask_secret
 from pika.exceptions import (
@@ -23,27 +21,16 @@ from pika.exceptions import (
 )
 
 from airflow_provider_fate.errors import ConfigError, FateError, TransportError
-from airflow_provider_fate.hooks.connections import Extras, get_connection, split_hosts
+from airflow_provider_fate.hooks.broker_fields import CONN_TYPE, EXAMPLE, EXTRAS, as_config, broker_of, peers_brokers
+from airflow_provider_fate.hooks.broker_links import BrokerLinks
+from airflow_provider_fate.hooks.connections import Extras, get_connection
 from airflow_provider_fate.hooks.forms import field_behaviour, form_widgets
+from airflow_provider_fate.hooks.job_links import JobLinks
+from airflow_provider_fate.hooks.management import Management
 from airflow_provider_fate.hooks.network import reason
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.federation.amqp import Broker, Tls
+from airflow_provider_fate.runtime.federation.amqp import Broker
 from airflow_provider_fate.runtime.federation.keys import Keys, fingerprint
-
-_TLS = ("use_ssl", "verify", "ca_file", "client_cert", "client_key")
-_EXTRAS = (
-    *_TLS,
-    "management_port",
-    "management_scheme",
-    "routes",
-    "max_message_size",
-    "connection_timeout",
-    "reconnect_timeout",
-    "private_key",
-    "peer_keys",
-)
-_ROUTE = ("host", "port", "vhost", "login", "password", *_TLS)
-_EXAMPLE = "--conn-type fate_rabbitmq --conn-host BROKER --conn-login USER --conn-password ... --conn-schema VHOST"
 
 
 def connect(broker: Broker, timeout: float) -> pika.BlockingConnection:
@@ -58,38 +45,6 @@ def connect(broker: Broker, timeout: float) -> pika.BlockingConnection:
         raise broker.problem(error)[0] from error
 
 
-def broker_of(connection: Any, extras: Extras) -> Broker:
-    """The broker that a connection names."""
-    tls = tls_settings(extras)
-    return Broker(
-        host=",".join(split_hosts(connection)),
-        port=connection.port or (5671 if tls else 5672),
-        vhost=connection.schema or "/",
-        login=connection.login or "guest",
-        password=connection.password or "",
-        tls=tls,
-    )
-
-
-def as_config(broker: Broker) -> dict[str, Any]:
-    """A broker as the job file has it, with its password."""
-    fields = asdict(broker)
-    return {**{name: fields[name] for name in ("host", "port", "vhost", "login", "password")}, "ssl": fields["tls"]}
-
-
-def tls_settings(extras: Extras) -> Tls | None:
-    """What the fields of a connection say of TLS; None where it is off."""
-    files = {name: extras.text(name) for name in ("ca_file", "client_cert", "client_key")}
-    if not extras.flag("use_ssl", False):
-        for name, path in files.items():
-            if path:
-                raise extras.error(name, "it is set, but use_ssl is off")
-        return None
-    if files["client_key"] and not files["client_cert"]:
-        raise extras.error("client_key", "it is set without client_cert")
-    return Tls(**files, verify=extras.flag("verify", True))
-
-
 class FateRabbitMQHook(BaseHook):
     """A party's own broker, and the ways to its peers' brokers.
 
@@ -97,12 +52,16 @@ class FateRabbitMQHook(BaseHook):
     (``{"10000": "broker_of_10000"}``), or an object with host, port, vhost, login, password and TLS fields. A party
     without a route is reached through the own broker.
 
+    ``upstreams`` says for a party id, in the same way, from which broker the own one fetches what that party sends:
+    the two brokers are linked by RabbitMQ federation, and the application speaks to its own only. The brokers find each
+    other, so that paths of PEM files in an upstream are paths at the own broker.
+
     :param conn_id: a connection of type ``fate_rabbitmq``
     """
 
     conn_name_attr = "conn_id"
     default_conn_name = "fate_rabbitmq_default"
-    conn_type = "fate_rabbitmq"
+    conn_type = CONN_TYPE
     hook_name = "FATE RabbitMQ"
 
     # Airflow 3.1 looks for these two in the class itself
@@ -123,11 +82,11 @@ class FateRabbitMQHook(BaseHook):
 
     @cached_property
     def _connection(self) -> Any:
-        return get_connection(self.conn_id, [self.conn_type], "messages over RabbitMQ", _EXAMPLE)
+        return get_connection(self.conn_id, [self.conn_type], "messages over RabbitMQ", EXAMPLE)
 
     @cached_property
     def _extras(self) -> Extras:
-        return Extras(self._connection, _EXTRAS)
+        return Extras(self._connection, EXTRAS)
 
     @cached_property
     def broker(self) -> Broker:
@@ -137,43 +96,30 @@ class FateRabbitMQHook(BaseHook):
     @cached_property
     def routes(self) -> dict[str, Broker]:
         """Party id -> the broker that takes messages for it."""
-        found = {}
-        for party_id, target in self._extras.mapping("routes").items():
-            place = f"routes.{party_id}"
-            try:
-                Party("host", party_id)
-            except ConfigError as error:
-                raise self._extras.error(place, error.problem) from None
-            if isinstance(target, str):
-                peer = get_connection(target, [self.conn_type], f"the route to party {party_id}", _EXAMPLE)
-                found[party_id] = broker_of(peer, Extras(peer, _EXTRAS))
-            elif isinstance(target, Mapping):
-                found[party_id] = self._inline(place, dict(target))
-            else:
-                raise self._extras.error(place, "the id of a fate_rabbitmq connection is expected, or an object")
-        return found
+        return peers_brokers(self._extras, "routes", "the route to party")
 
-    def _inline(self, place: str, target: dict[str, Any]) -> Broker:
-        """A broker that stands in the routes themselves."""
-        if unknown := sorted(set(target) - set(_ROUTE)):
-            raise self._extras.error(f"{place}.{unknown[0]}", f"this field is not known; known are {', '.join(_ROUTE)}")
-        if target.get("password"):
-            mask_secret(str(target["password"]))
-        fields = {name: target.pop(name, None) for name in ("host", "port", "vhost", "login", "password")}
-        if not isinstance(fields["host"], str) or not fields["host"]:
-            raise self._extras.error(f"{place}.host", "a host name is expected")
-        port = fields["port"]
-        if port is not None and (not str(port).isdigit() or not 0 < int(port) < 65536):
-            raise self._extras.error(f"{place}.port", f"{port!r} is not a port; expected 1 to 65535")
-        tls = tls_settings(self._extras.nested(place, target))
-        return Broker(
-            host=",".join(host.strip() for host in fields["host"].split(",")),
-            port=int(port) if port else 5671 if tls else 5672,
-            vhost=str(fields["vhost"] or "/"),
-            login=str(fields["login"] or "guest"),
-            password=str(fields["password"] or ""),
-            tls=tls,
-        )
+    @cached_property
+    def upstreams(self) -> dict[str, Broker]:
+        """Party id -> the broker from which the own broker fetches what that party sends.
+
+        :raises ConnectionConfigError: one is wrong, or such a party has a route as well
+        """
+        found = peers_brokers(self._extras, "upstreams", "the upstream of party")
+        for party_id, broker in found.items():
+            if party_id in self.routes:
+                raise self._extras.error(
+                    f"upstreams.{party_id}", "the party is in routes as well; our messages go either to its broker or "
+                    "to our own, from which its broker fetches them: leave one out",
+                )  # fmt: skip
+            if broker.tls and broker.tls.verify and not broker.tls.ca_file:
+                raise self._extras.error(
+                    f"upstreams.{party_id}", "ca_file is empty; our broker needs a PEM file, on its own machine, of "
+                    "the authorities to trust",
+                )  # fmt: skip
+            mask_secret(quote(broker.password, safe=""))
+        if found and not self.management_urls:
+            raise self._extras.error("management_port", "it is 0, and upstreams are set up through the management API")
+        return found
 
     @cached_property
     def keys(self) -> Keys | None:
@@ -228,6 +174,7 @@ class FateRabbitMQHook(BaseHook):
             "kind": "rabbitmq",
             **as_config(self.broker),
             "routes": {party_id: as_config(broker) for party_id, broker in self.routes.items()},
+            "federated": sorted(self.upstreams),
             "max_message_size": self.max_message_size,
             "connection_timeout": self.timeout,
             "reconnect_timeout": self._extras.number("reconnect_timeout", 300, 1, 86400),
@@ -237,17 +184,34 @@ class FateRabbitMQHook(BaseHook):
     def describe(self) -> dict[str, Any]:
         """The same for logs: no secrets."""
         routes = {party_id: str(broker) for party_id, broker in self.routes.items()}
+        upstreams = {party_id: str(broker) for party_id, broker in self.upstreams.items()}
         own = fingerprint(self.keys.public) if self.keys else None
         return {
-            "kind": "rabbitmq", "broker": str(self.broker), "login": self.broker.login, "routes": routes, "key": own,
+            "kind": "rabbitmq", "broker": str(self.broker), "login": self.broker.login, "routes": routes,
+            "upstreams": upstreams, "key": own,
         }  # fmt: skip
+
+    @property
+    def links(self) -> BrokerLinks | None:
+        """The own broker's links to the peers'; None where there are no ``upstreams``."""
+        if not self.upstreams:
+            return None
+        management = Management(self.broker, self.management_urls, self.timeout)
+        return BrokerLinks(self.broker, management, self.upstreams, self.timeout)
+
+    def job_links(self, job_id: str, me: Party, parties: Iterable[Party]) -> JobLinks | None:
+        """Those of one job; None where it needs none."""
+        links = self.links
+        job = JobLinks(links, job_id, me, parties) if links is not None else None
+        return job if job is not None and job.peers else None
 
     # -- test
 
     def test_connection(self) -> tuple[bool, str]:
-        """Send a probe message through each of the brokers, read the permissions, and reach the peers' brokers."""
+        """Send a probe message through each of the brokers, read the permissions, reach the peers', try links."""
         try:
             notes = [*self._test_keys(), *self._test_own(), *self._test_management(), *self._test_routes()]
+            notes += self._test_links()
         except FateError as error:
             return False, str(error)
         except Exception as error:  # noqa: BLE001 - the form shows no traceback
@@ -319,59 +283,41 @@ class FateRabbitMQHook(BaseHook):
         except (AMQPError, OSError) as error:
             raise TransportError(f"{start}: {reason(error)}") from error
 
-    def _get(self, session: requests.Session, url: str) -> requests.Response:
-        tls = self.broker.tls
-        verify: bool | str = True if tls is None else (tls.ca_file or True) if tls.verify else False
-        # not session.verify, which REQUESTS_CA_BUNDLE in the environment would override
-        return session.get(url, timeout=self.timeout, verify=verify)
-
-    def _whoami(self, session: requests.Session) -> tuple[str, requests.Response]:
-        """The first management API that answers, and what it says of the account."""
-        problem = ""
-        for url in self.management_urls:
-            try:
-                return url, self._get(session, f"{url}/api/whoami")
-            except requests.RequestException as error:
-                problem = problem or f"messages work, but not the management API at {url}: {reason(error)}"
-        raise TransportError(
-            f"{problem}; set management_port and management_scheme, or management_port 0 to do without"
-        )
-
     def _test_management(self) -> list[str]:
         if not self.management_urls:
             return ["management API not used"]
-        broker = self.broker
-        with requests.Session() as session:
-            session.auth = (broker.login, broker.password)
-            if broker.tls and broker.tls.client_cert:
-                key = broker.tls.client_key
-                session.cert = (broker.tls.client_cert, key) if key else broker.tls.client_cert
-            url, answer = self._whoami(session)
-            place = f"the management API at {url}"
-            if answer.status_code in (401, 403):
-                raise TransportError(
-                    f"messages work, but {place} refuses {broker.login!r}; give the account the tag management, "
-                    "or set management_port 0 to do without"
-                )
-            try:
-                name = answer.json()["name"]
-            except (ValueError, KeyError, TypeError):
-                raise TransportError(
-                    f"messages work, but {place} does not answer as RabbitMQ's does ({answer.status_code}); "
-                    "check management_port"
-                ) from None
-            rights_path = f"permissions/{quote(broker.vhost, safe='')}/{quote(name, safe='')}"
-            answer = self._get(session, f"{url}/api/{rights_path}")
-        if answer.status_code in (401, 403):
+        broker, management = self.broker, Management(self.broker, self.management_urls, self.timeout)
+        try:
+            answer = management.request("GET", "whoami")
+        except TransportError as error:
+            raise TransportError(f"messages work, but not {error}, or management_port 0 to do without") from error
+        place = f"the management API at {management.url}"
+        if answer.status in (401, 403):
+            raise TransportError(
+                f"messages work, but {place} refuses {broker.login!r}; give the account the tag management, "
+                "or set management_port 0 to do without"
+            )
+        name = answer.content.get("name") if isinstance(answer.content, dict) else None
+        if not isinstance(name, str):
+            raise TransportError(
+                f"messages work, but {place} does not answer as RabbitMQ's does ({answer.status}); "
+                "check management_port"
+            )
+        answer = management.request("GET", "permissions", broker.vhost, name)
+        if answer.status in (401, 403):
             return [f"management API: {name!r}, who may not read permissions (the probe needed none that are missing)"]
-        if answer.status_code != 200:
+        if answer.status != 200 or not isinstance(answer.content, dict):
             raise TransportError(f"messages work, but {place} does not know {name!r}'s permissions")
-        rights = answer.json()
+        rights = answer.content
         missing = [right for right in ("configure", "write", "read") if not rights.get(right)]
         if missing:
             raise TransportError(f"{name!r} lacks permissions in vhost {broker.vhost!r}: {', '.join(missing)}")
         told = ", ".join(f"{right} {rights[right]!r}" for right in ("configure", "write", "read"))
         return [f"management API: {name!r} has {told}"]
+
+    def _test_links(self) -> list[str]:
+        links = self.links
+        return [links.test(party_id) for party_id in self.upstreams] if links is not None else []
 
     def _test_routes(self) -> list[str]:
         notes = []

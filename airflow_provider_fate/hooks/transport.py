@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 from airflow_provider_fate.hooks.connections import get_connection
 from airflow_provider_fate.hooks.rabbitmq import FateRabbitMQHook
 from airflow_provider_fate.hooks.storage import local_directory
+from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.messages import new_nonce
 
 __all__ = ["FateDirectoryHook", "new_nonce", "transport_hook"]
@@ -36,6 +38,9 @@ class FateDirectoryHook(BaseHook):
     def transport_config(self) -> dict[str, Any]:
         """What the application needs to exchange messages."""
         return {"kind": "directory", "path": str(self.directory)}
+
+    def job_links(self, job_id: str, me: Party, parties: Iterable[Party]) -> None:
+        """A directory links no brokers."""
 
     def describe(self) -> dict[str, Any]:
         """The same for logs."""

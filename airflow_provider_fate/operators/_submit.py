@@ -30,6 +30,7 @@ from airflow_provider_fate.operators._watch import ProgressWatch
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_fate.hooks.job_links import JobLinks
     from airflow_provider_fate.hooks.spark import FateSparkHook
     from airflow_provider_fate.job.conf import Job
     from airflow_provider_fate.job.invitation import Invitation
@@ -40,6 +41,8 @@ _FINAL = ("ConfigError", "DataError", "CryptoError")
 _TELL_SECONDS = 3.5
 #: quick to start; computing happens in Python, so a JVM that optimises less costs little
 _LOCAL_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+#: seconds for the application and the peers' brokers to let go of the queues between linked brokers
+_TAKE_DOWN_SECONDS = 6.0
 _NONCE_KEY = "fate_nonce"
 
 
@@ -109,6 +112,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
         self._error: dict[str, str] | None = None
         self._context: Any = None
         self._transport: dict[str, Any] | None = None
+        self._links: JobLinks | None = None
         self._stopped = False
 
     # -- what differs between training and prediction
@@ -142,6 +146,8 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
             status = self._run(context)
         finally:
             shutil.rmtree(self._work, ignore_errors=True)
+            if self._links is not None:
+                self._links.take_down(_TAKE_DOWN_SECONDS)
         result = self.finish(context, self._result(status))
         self._forget_end()
         return result
@@ -157,7 +163,9 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
         job = self.load_job() if invitation is None else _invited.whole_job(invitation, self.storage_conn_id, self.data)
         self._party, self._job = job.check_party(party), job
         # kept, as there is no time to ask for connections when the task is stopped
-        self._transport = transport_hook(self.transport_conn_id).transport_config()
+        hook = transport_hook(self.transport_conn_id)
+        self._transport = hook.transport_config()
+        self._links = hook.job_links(self.job_id, party, job.parties)
         if invitation is not None:
             _invited.enter(invitation, job, str(self.policy), self.storage_conn_id, context, self.approval)
         job.check_tables(party)
@@ -175,6 +183,9 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
         if not self._hook.client_mode:
             self.files = _joined(str(path), self.files)
         self._hook = self._get_hook()
+        if self._links is not None:
+            self._links.set_up()
+            self.log.info("The own broker fetches what parties %s send from theirs", ", ".join(self._links.peers))
         self.log.info(
             "Job %s: %s of %s; model %s", self.job_id, party, ", ".join(map(str, job.parties)), job.model_id
         )
@@ -402,6 +413,8 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
         if not error:
             return failure
         where = f" (Spark's own output: {self._driver_log})" if self._hook.client_mode else ""
+        if self._links is not None and error.get("type") == "PeerTimeout":
+            where = f" Here {self._links.explain()}.{where}"
         kind = AirflowFailException if error.get("type") in _FINAL else AirflowException
         return kind(f"{self._party} of job {self.job_id}: {error.get('message')}{where}")
 

@@ -71,6 +71,12 @@ class Transport(ABC):
     def check(self) -> None:  # noqa: B027 - not every transport has something to say
         """Say what went wrong in the background. :raises TransportError: nothing more is delivered, and why."""
 
+    def forsake(self, ended: Iterable[Party]) -> None:  # noqa: B027 - most transports keep nothing for peers
+        """This party ends before the job does: what peers that were here have not taken yet is not kept for them.
+
+        :param ended: peers that have ended themselves, for which nothing is kept in any case
+        """
+
     @abstractmethod
     def close(self, *, remove: bool) -> None:
         """Disconnect; with ``remove``, delete this party's own queues or files of the job as well. Never raises."""

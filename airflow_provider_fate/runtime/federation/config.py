@@ -17,7 +17,9 @@ _BROKER = ("host", "port", "vhost", "login", "password", "ssl")
 _KEYS = ("private_key", "peer_keys")
 _KINDS = {
     "directory": ("path", "max_message_size", *_KEYS),
-    "rabbitmq": (*_BROKER, "routes", "max_message_size", "connection_timeout", "reconnect_timeout", *_KEYS),
+    "rabbitmq": (
+        *_BROKER, "routes", "federated", "max_message_size", "connection_timeout", "reconnect_timeout", *_KEYS,
+    ),  # fmt: skip
 }
 _SMALLEST, _LARGEST = 1 << 12, 1 << 27  # bytes of a message
 
@@ -27,9 +29,9 @@ def transport_from_config(config: Mapping[str, Any]) -> Transport:
 
     ``{"kind": "directory", "path": ..., "max_message_size": ...}``, or ``{"kind": "rabbitmq", "host": ..., "port": ...,
     "vhost": ..., "login": ..., "password": ..., "ssl": {"ca_file", "client_cert", "client_key", "verify"}, "routes":
-    {party_id: the same six}, "max_message_size": bytes, "connection_timeout": seconds, "reconnect_timeout": seconds}``.
-    ``host`` may name several nodes of a cluster, separated by commas. With ``"private_key": ..., "peer_keys":
-    {party_id: ...}`` messages are encrypted from party to party, see :mod:`.sealed`.
+    {party_id: the same six}, "federated": [party_id], "max_message_size": bytes, "connection_timeout": seconds,
+    "reconnect_timeout": seconds}``. ``host`` may name several nodes of a cluster, separated by commas. With
+    ``"private_key": ..., "peer_keys": {party_id: ...}`` messages are encrypted from party to party, see :mod:`.sealed`.
 
     :raises ConfigError: an unknown or missing key, or a value that it cannot have
     """
@@ -78,13 +80,24 @@ def _plain(kind: str, values: Mapping[str, Any], place: str) -> Transport:
     for party_id, route in routes.items():
         Party("host", party_id)
         brokers[str(party_id)] = _broker(route, f"{place}.routes.{party_id}")
+    federated = _federated(values.get("federated") or [], brokers, place)
     return RabbitMQTransport(
         _broker({key: value for key, value in values.items() if key in _BROKER}, place),
         brokers,
+        federated=federated,
         max_body=size,
         connect_seconds=_number(values, "connection_timeout", place, 10.0, 0, 3600, float),
         reconnect_seconds=_number(values, "reconnect_timeout", place, 300.0, 0, 86400, float),
     )
+
+
+def _federated(party_ids: Any, routes: Mapping[str, Any], place: str) -> list[str]:
+    if not isinstance(party_ids, list):
+        raise ConfigError(f"{place}.federated", "expected a list of party ids")
+    found = [Party("host", party_id).party_id for party_id in party_ids]
+    if both := sorted(set(found) & set(routes)):
+        raise ConfigError(f"{place}.federated", f"party {both[0]} is in routes as well")
+    return found
 
 
 def _broker(values: Any, place: str) -> Any:

@@ -1,8 +1,9 @@
 """Messages over RabbitMQ: one durable queue for each ordered pair of parties, whatever the number of values.
 
 A party takes its messages from its own broker. It sends to the broker of the peer where ``routes`` names one, and to
-its own otherwise. Messages are persistent and confirmed by the broker; what it has not confirmed is sent again after a
-reconnection, and the session ignores what comes twice.
+its own otherwise, from which the peer's broker fetches them where the two are linked (``federated``). Messages are
+persistent and confirmed by the broker; what it has not confirmed is sent again after a reconnection, and the session
+ignores what comes twice.
 
 A receiver that wants no more for now does not acknowledge what came last, so that the broker keeps the rest; and a
 sender waits while much waits in its queue (:mod:`.publisher`).
@@ -10,6 +11,7 @@ sender waits while much waits in its queue (:mod:`.publisher`).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -23,11 +25,14 @@ from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.amqp import Broker, Link
 from airflow_provider_fate.runtime.federation.base import Deliver, Transport
+from airflow_provider_fate.runtime.federation.outgoing import remove_quietly
 from airflow_provider_fate.runtime.federation.publisher import Publisher
 from airflow_provider_fate.runtime.federation.queues import declare, queue_name
 
 _PREFETCH = 32  # bodies that the broker hands over before they are acknowledged
 _ENDING = 60.0  # seconds for an earlier run of the same party to let go of the queues
+_SETTLE = 0.25  # seconds for a link between brokers to acknowledge to the peer's what has been taken here
+_DRAIN = 4.0  # seconds for the peers' brokers to take the last messages
 
 
 class _Consumer(Link):
@@ -103,6 +108,8 @@ class RabbitMQTransport(Transport):
 
     :param broker: this party's own
     :param routes: party id -> the broker of that party
+    :param federated: party ids whose own broker fetches what they are sent from this party's broker, and from whose
+        broker this party's fetches what they send (RabbitMQ federation)
     :param max_body: bytes in one message; the broker's own limit (``max_message_size``) must not be lower
     :param connect_seconds: how long the first connection is tried
     :param reconnect_seconds: how long a lost connection is tried again; a broker that takes nothing may take as long
@@ -113,12 +120,14 @@ class RabbitMQTransport(Transport):
         broker: Broker,
         routes: Mapping[str, Broker] | None = None,
         *,
+        federated: Iterable[str] = (),
         max_body: int = 1 << 20,
         connect_seconds: float = 10.0,
         reconnect_seconds: float = 300.0,
     ) -> None:
         self.broker = broker
         self.routes = dict(routes or {})
+        self.federated = frozenset(federated)
         self.max_body = max_body
         self._options = {
             "connect_seconds": connect_seconds,
@@ -129,11 +138,14 @@ class RabbitMQTransport(Transport):
         self._me: Party | None = None
         self._publishers: dict[Broker, Publisher] = {}
         self._consumer: _Consumer | None = None
+        self._drained: dict[str, int] = {}  # queues that peers' brokers drain, and how many messages were sent there
+        self._forsaken: dict[str, float] | None = None  # the same where the job has failed
 
     @property
     def description(self) -> str:
         routes = [f"{party_id} through {broker}" for party_id, broker in self.routes.items()]
-        return ", ".join([str(self.broker), *routes])
+        linked = [f"{party_id} by federation" for party_id in sorted(self.federated)]
+        return ", ".join([str(self.broker), *routes, *linked])
 
     def route(self, to: Party) -> Broker:
         """The broker that has the queues of ``to``."""
@@ -142,6 +154,7 @@ class RabbitMQTransport(Transport):
     def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Deliver) -> None:
         self._job_id, self._me = check_job_id(job_id), me
         peers = tuple(peers)
+        self._drained = {queue_name(job_id, me, peer): 0 for peer in peers if peer.party_id in self.federated}
         name = f"fate {job_id} {me}"
         queues: dict[Broker, dict[str, Callable[[], None]]] = {}
         for peer in peers:
@@ -171,7 +184,10 @@ class RabbitMQTransport(Transport):
             raise TransportError("the transport is not open")
         if len(body) > self.max_body:
             raise TransportError(f"a message of {len(body)} bytes is larger than the largest, {self.max_body} bytes")
-        publisher.send(queue_name(self._job_id, self._me, to), body)
+        queue = queue_name(self._job_id, self._me, to)
+        publisher.send(queue, body)
+        if queue in self._drained:
+            self._drained[queue] += 1
 
     def _on_wait(self, to: Party) -> None:
         self.on_wait(to)
@@ -190,11 +206,22 @@ class RabbitMQTransport(Transport):
             if link is not None and link.error is not None:
                 raise link.error
 
+    def forsake(self, ended: Iterable[Party]) -> None:
+        nobody = [queue_name(self._job_id, self._me, party) for party in ended] if self._me is not None else []
+        self._forsaken = {queue: math.inf if queue in nobody else sent for queue, sent in self._drained.items()}
+
     def close(self, *, remove: bool) -> None:
         for publisher in self._publishers.values():
             publisher.stop()
         if self._consumer is not None:
             if remove:
+                if self._drained:
+                    time.sleep(_SETTLE)
                 self._consumer.remove_and_stop()
             else:
                 self._consumer.stop()
+        if remove and self._drained:
+            # own queues first: both sides wait here until the other's broker takes no more
+            queues = self._forsaken if self._forsaken is not None else dict.fromkeys(self._drained, 0)
+            remove_quietly(self.broker, queues, f"fate {self._job_id} {self._me} ends", _DRAIN)
+            self._drained = {}

@@ -161,6 +161,9 @@ class SealedTransport(Transport):
             except TransportError as error:
                 _log.info("a frame could not be sent: %s", error)
 
+    def forsake(self, ended: Iterable[Party]) -> None:
+        self.inner.forsake(ended)
+
     def close(self, *, remove: bool) -> None:
         self._todo.put(None)
         if self._thread is not None and self._thread is not threading.current_thread():

@@ -285,8 +285,11 @@ class Session(Exchange):
                 return
             self._stopped = True
             self._lock.notify_all()
-            peers = [peer for peer in self._peers.values() if not peer.left]
+            # one that has ended itself need not hear it
+            ended = [peer.party for peer in self._peers.values() if peer.left or peer.failed is not None]
+            peers = [peer for peer in self._peers.values() if peer.party not in ended]
             last = {peer.party: self._last_words(peer, reason) for peer in peers}
+        self.transport.forsake(ended)
         self._end_with(last)
 
     def _end_with(self, last: dict[Party, list[bytes]]) -> None:

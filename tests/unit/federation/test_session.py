@@ -12,6 +12,7 @@ from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.checks import Array, Integer, Text
 from airflow_provider_fate.runtime.federation.inbox import Limits
 from airflow_provider_fate.runtime.federation.memory import Hub, MemoryTransport
+from airflow_provider_fate.runtime.federation.messages import Abort, unpack
 from airflow_provider_fate.runtime.federation.session import Session
 from tests.parties import run_parties
 from tests.unit.federation.playing import ALL, ARBITER, GUEST, HOST, Player, anything, met, together, until
@@ -203,6 +204,20 @@ def test_an_abort_ends_the_others_at_once_with_the_reason():
         for outcome in outcomes[:2]:
             assert isinstance(outcome, PeerFailed)
             assert str(outcome) == "host-10000 ended: the table is empty" and outcome.party == "host-10000"
+
+
+def test_who_has_ended_is_not_told_that_others_end():
+    """It would wait, where its next try finds it."""
+    hub = Hub()
+    with met(hub, ALL) as (guest, host, arbiter):
+        host.session.abort("the disk is full")
+        for player in (guest, arbiter):
+            with pytest.raises(PeerFailed):
+                player.session.federation().receive(HOST, "x", anything)
+        hub.record = []
+        guest.session.abort("because of the host")
+        told = [party for party, body in hub.record if isinstance(unpack(body)[0], Abort)]
+        assert told == [ARBITER]
 
 
 def test_an_abort_is_seen_while_computing_and_sending_too():

@@ -17,7 +17,7 @@ import pytest
 
 import airflow_provider_fate
 from airflow_provider_fate.get_provider_info import get_provider_info
-from airflow_provider_fate.hooks import hdfs, rabbitmq, site, spark
+from airflow_provider_fate.hooks import broker_fields, hdfs, site, spark
 from airflow_provider_fate.links import LINKS, SparkUILink, is_web_address
 
 TYPES = {entry["connection-type"]: entry for entry in get_provider_info()["connection-types"]}
@@ -45,7 +45,7 @@ def test_each_hook_is_there_and_knows_the_fields_of_its_form(conn_type):
     assert (hook.conn_type, hook.hook_name, hook.conn_name_attr) == (conn_type, entry["hook-name"], "conn_id")
     known = {
         "fate_hdfs": hdfs._EXTRAS,
-        "fate_rabbitmq": rabbitmq._EXTRAS,
+        "fate_rabbitmq": broker_fields.EXTRAS,
         "fate_site": site._EXTRAS,
         "fate_spark": spark.EXTRAS,
     }[conn_type]
