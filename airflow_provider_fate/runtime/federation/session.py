@@ -231,6 +231,12 @@ class Session(Exchange):
                     due = min(due, began + _AFTER_LAST_WORDS)
                 if now >= due:
                     raise timeout(peer, now - max(began - (self.wait_seconds if self._met else 0), peer.heard_at))
+                if not self._met and peer.here and now >= self._seen_at + self.wait_seconds:
+                    raise ProtocolError(
+                        str(peer.party),
+                        f"{peer.party} is here, and for {self.wait_seconds:.0f} s has not agreed on who meets in job "
+                        f"{self.job_id}: what it says of the parties contradicts what they say themselves",
+                    )
                 wake = min(wake, due)
                 if tag:
                     self._raise_if_gone(peer, tag)
