@@ -223,7 +223,10 @@ class Session(Exchange):
                 return result
             now = time.monotonic()
             wake = min(now + 1.0, still)
-            for peer in peers or self._missing():
+            waited = peers or self._missing()
+            # One that is silent is no good to anybody, whoever is waited for: others may wait for it, and for us.
+            others = [peer for peer in self._peers.values() if not peer.bye and peer not in waited] if self._met else []
+            for peer in [*waited, *others]:
                 # Who was silent before is given some heartbeats' time: we may have been asleep ourselves.
                 due = max(peer.heard_at + self.wait_seconds, began + (patience if self._met else self.wait_seconds))
                 if peer.last_words and peer.hello is None:
@@ -238,7 +241,7 @@ class Session(Exchange):
                         f"{self.job_id}: what it says of the parties contradicts what they say themselves",
                     )
                 wake = min(wake, due)
-                if tag:
+                if tag and peer in waited:
                     self._raise_if_gone(peer, tag)
             if now >= still:
                 names = ", ".join(str(peer.party) for peer in peers or self._missing())
