@@ -7,7 +7,7 @@ receiver's own check of the form lets them pass.
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -66,20 +66,26 @@ def data(y: Any = None, partitions: int = 1, homo: bool = False, label: bool = T
     }
 
 
-def fits(kind: Any, parameters: Any, rows: dict[Any, Any], name: str = "train_data", *more: Any) -> dict[Any, Part]:
+def fits(
+    kind: Any,
+    parameters: Any,
+    rows: dict[Any, Any],
+    name: str = "train_data",
+    models: Any = None,
+    parties: tuple[Any, ...] = PAIR,
+) -> dict[Any, Part]:
     """A component's ``fit`` at every party."""
 
     def part(party: Any, federation: Any) -> Any:
         inputs = {name: rows[party]} if party in rows else {}
-        models = more[0].get(party, {}) if more else {}
-        return component(kind, parameters, party, None, federation).fit(inputs, models)
+        return component(kind, parameters, party, None, federation).fit(inputs, (models or {}).get(party, {}))
 
-    return {party: partial(part, party) for party in (*PAIR, *([ARBITER] if len(rows) == 3 else []))}
+    return {party: partial(part, party) for party in parties}
 
 
-def predicts(kind: Any, parameters: Any, train: dict[Any, Any], rows: dict[Any, Any]) -> dict[Any, Part]:
+def predicts(kind: Any, parameters: Any, learning: dict[Any, Part]) -> dict[Any, Part]:
     """A component's ``predict`` at guest and host, of what was learnt before."""
-    learnt = play(fits(kind, parameters, train))
+    learnt, rows = play(learning), data()
 
     def part(party: Any, federation: Any) -> Any:
         return component(kind, parameters, party, None, federation).predict({"data": rows[party]}, learnt[party].model)
@@ -87,42 +93,20 @@ def predicts(kind: Any, parameters: Any, train: dict[Any, Any], rows: dict[Any, 
     return {party: partial(part, party) for party in PAIR}
 
 
-def with_arbiter(rows: dict[Any, Any]) -> dict[Any, Any]:
-    """An arbiter has a part, and no rows."""
-    return {**rows, ARBITER: None}
-
-
 def linear(kind: Any, of: Any, y: Any = None, **given: Any) -> dict[Any, Part]:
     rows = data(y, given.pop("partitions", 1))
     own = of(**{"max_iter": 2, "learning_rate": 0.1, "tol": 0, "init_param": {"init_method": "zeros"}, **given})
-
-    def part(party: Any, federation: Any) -> Any:
-        inputs = {"train_data": rows[party]} if party in rows else {}
-        return component(kind, own, party, None, federation).fit(inputs, {})
-
-    return {party: partial(part, party) for party in (GUEST, HOST, ARBITER)}
+    return fits(kind, own, rows, parties=(*PAIR, ARBITER))
 
 
 def linear_prediction() -> dict[Any, Part]:
     own = HeteroLRParam(max_iter=1, encrypt_param=PAILLIER)
-    rows = data()
-    ends = play(linear(HeteroLR, HeteroLRParam, encrypt_param=PAILLIER))
-
-    def part(party: Any, federation: Any) -> Any:
-        return component(HeteroLR, own, party, None, federation).predict({"data": rows[party]}, ends[party].model)
-
-    return {party: partial(part, party) for party in PAIR}
+    return predicts(HeteroLR, own, linear(HeteroLR, HeteroLRParam, encrypt_param=PAILLIER))
 
 
 def homo() -> dict[Any, Part]:
-    rows = data(homo=True)
     own = HomoLRParam(max_iter=2, learning_rate=0.1, init_param={"init_method": "zeros"})
-
-    def part(party: Any, federation: Any) -> Any:
-        inputs = {"train_data": rows[party]} if party in rows else {}
-        return component(HomoLR, own, party, None, federation).fit(inputs, {})
-
-    return {party: partial(part, party) for party in (GUEST, HOST, ARBITER)}
+    return fits(HomoLR, own, data(homo=True), parties=(*PAIR, ARBITER))
 
 
 def boosting(y: Any = None, partitions: int = 1, **given: Any) -> dict[Any, Part]:
@@ -132,9 +116,24 @@ def boosting(y: Any = None, partitions: int = 1, **given: Any) -> dict[Any, Part
     return fits(HeteroSecureBoost, own, data(y, partitions))
 
 
+def sampled_boosting() -> dict[Any, Part]:
+    """Some of the rows in each tree, and other rows to validate with."""
+    rows = data()
+    own = HeteroSecureBoostParam(
+        encrypt_param=WEAK, tol=0, num_trees=1, tree_param={"max_depth": 2}, bin_num=5, run_goss=True, top_rate=0.4,
+        other_rate=0.4, validation_freqs=1,
+    )  # fmt: skip
+
+    def part(party: Any, federation: Any) -> Any:
+        inputs = {"train_data": rows[party], "validate_data": rows[party]}
+        return component(HeteroSecureBoost, own, party, None, federation).fit(inputs, {})
+
+    return {party: partial(part, party) for party in PAIR}
+
+
 def boosting_prediction() -> dict[Any, Part]:
     own = HeteroSecureBoostParam(encrypt_param=WEAK, tol=0, num_trees=2, tree_param={"max_depth": 2}, bin_num=5)
-    return predicts(HeteroSecureBoost, own, data(), data())
+    return predicts(HeteroSecureBoost, own, fits(HeteroSecureBoost, own, data()))
 
 
 def binning(**given: Any) -> dict[Any, Part]:
@@ -182,7 +181,7 @@ JOBS: dict[str, Any] = {
     "HomoLR": homo,
     "HeteroSecureBoost, OU": boosting,
     "HeteroSecureBoost, Paillier": partial(boosting, three, 2, encrypt_param={**WEAK, "method": "Paillier"}),
-    "HeteroSecureBoost, validation": partial(boosting, validation_freqs=1),
+    "HeteroSecureBoost, GOSS and validation": sampled_boosting,
     "HeteroSecureBoost, prediction": boosting_prediction,
     "HeteroFeatureBinning": binning,
     "HeteroFeatureBinning, optimal": partial(
@@ -201,6 +200,10 @@ def passes(seen: Seen, value: Any) -> bool:
         printed(error)
         return False
     return True
+
+
+def apply(value: Any, recipe: Any) -> Any:
+    return changed(recipe, value)
 
 
 def alike(one: Any, other: Any) -> bool:
@@ -231,12 +234,12 @@ def check_in_job(parts: dict[Any, Part], kind: Kind, some: list[Seen], ended: Ta
     def played(draw: st.DataObject) -> None:
         one = draw.draw(st.sampled_from(some))
         for _ in range(12):
-            recipe = draw.draw(recipes(one.value))
-            other = changed(recipe, one.value)
+            steps = draw.draw(st.lists(recipes(one.value), min_size=1, max_size=3))
+            other = reduce(apply, steps, one.value)
             if passes(one, other) and not alike(other, one.value):
                 break
         with watched(TIME + 5, 500):
-            ended.ends[kind][attack(parts, kind, one.tag, lambda value: changed(recipe, value))] += 1
+            ended.ends[kind][attack(parts, kind, one.tag, partial(reduce, apply, steps))] += 1
 
     played()
 
