@@ -23,10 +23,14 @@ LONG = 20
 _NOT_SHOWN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
+def times() -> int:
+    """How many times as many cases as usual are drawn."""
+    return 1 if settings.default.derandomize else LONG
+
+
 def cases(count: int) -> settings:
     """Settings of a test that draws ``count`` cases, the same in every run; see conftest.py for the other profile."""
-    times = LONG if not settings.default.derandomize else 1
-    return settings(max_examples=count * times, suppress_health_check=list(HealthCheck))
+    return settings(max_examples=count * times(), suppress_health_check=list(HealthCheck))
 
 
 # -- values that no honest party sends
@@ -78,7 +82,7 @@ def watched(seconds: float, mebibytes: float) -> Iterator[Watch]:
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     threading.excepthook = lambda args: watch.died.append(f"{args.thread}: {args.exc_value!r}")
-    before = _peak_from_now()
+    before = peak_from_now()
     began = time.monotonic()
     try:
         with warnings.catch_warnings():
@@ -89,7 +93,7 @@ def watched(seconds: float, mebibytes: float) -> Iterator[Watch]:
         threading.excepthook = hook
         logger.removeHandler(handler)
         logger.setLevel(level)
-    took, more = time.monotonic() - began, (_memory("VmHWM") - before) / 1024
+    took, more = time.monotonic() - began, (peak_memory() - before) / 1024
     assert took < seconds, f"it took {took:.1f} s"
     assert more < mebibytes, f"it took {more:.0f} MiB more memory"
     assert not watch.died, watch.died
@@ -115,10 +119,15 @@ def _memory(what: str) -> int:
     return int(found[1])
 
 
-def _peak_from_now() -> int:
+def peak_from_now() -> int:
     """Let the kernel measure the peak anew; what is in use now, in KiB."""
     Path("/proc/self/clear_refs").write_text("5")
     return _memory("VmRSS")
+
+
+def peak_memory() -> int:
+    """The most that was in use since :func:`peak_from_now`, in KiB."""
+    return _memory("VmHWM")
 
 
 def printed(error: BaseException) -> str:
@@ -181,6 +190,12 @@ def recipes(draw: st.DrawFn, value: Any, depth: int = 0) -> Recipe:
     share = draw(_SHARES)
     inside = list(value.values()) if isinstance(value, dict) else list(value)
     return "inside", share, draw(recipes(inside[place(share, len(inside))], depth + 1))
+
+
+@st.composite
+def byte_recipes(draw: st.DrawFn) -> Recipe:
+    """Something to change in bytes, which stay bytes."""
+    return _bytes_recipe(draw)
 
 
 def _bytes_recipe(draw: st.DrawFn) -> Recipe:

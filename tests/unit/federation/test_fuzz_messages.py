@@ -18,7 +18,7 @@ from airflow_provider_fate.errors import FateError
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation import wire
 from airflow_provider_fate.runtime.federation.checks import Integer
-from airflow_provider_fate.runtime.federation.memory import Hub, MemoryTransport
+from airflow_provider_fate.runtime.federation.memory import Hub
 from airflow_provider_fate.runtime.federation.messages import MAGIC, SEALED_MAGIC, Data
 from tests.fuzzing import FLOATS, INTEGERS, PLAIN, SCALARS, TEXTS, cases, place, printed, watched
 from tests.unit.federation.playing import GUEST, HOST, JOB, Player, met, together
@@ -336,12 +336,12 @@ def converse(guest: Player, host: Player) -> tuple[list[Any], dict[str, Any]]:
             player.session.abort(str(error))
             return error
 
-    hub = host.session.transport.hub if isinstance(host.session.transport, MemoryTransport) else None
+    hub = getattr(host.session.transport, "inner", host.session.transport).hub
     over = threading.Event()
 
     def lose() -> None:
         # who is alive is waited for, whatever it does: in the end it is not
-        if not over.wait(3) and hub is not None:
+        if not over.wait(3):
             hub.disconnect(HOST)
             over.wait(3)
             hub.reconnect(HOST)
