@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+#: drawn cases are the same in every run; ``HYPOTHESIS_PROFILE=long`` draws others, and many more of hostile input
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("long", derandomize=False, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 pytest_plugins = ["tests.servers.fixtures"]
 

@@ -17,7 +17,9 @@ MAX_INTEGER = 2**63 - 1
 
 
 def join(path: str, key: str) -> str:
-    """The path of ``key`` below ``path``."""
+    """The path of ``key`` below ``path``, fit for a log: a key of another party's may hold line ends."""
+    if not key.isprintable():
+        key = repr(key)[1:-1]
     key = key if len(key) <= 80 else key[:77] + "..."
     return f"{path}.{key}" if path else key
 

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_fate.errors import DataError
+from airflow_provider_fate.errors import DataError, ProtocolError
 from airflow_provider_fate.job.parameters.homo_lr import HomoLRParam
 from airflow_provider_fate.runtime.components.base import Component, Outputs, arbiter_of, rows_to_predict, rows_to_train
 from airflow_provider_fate.runtime.components.cross_validation import cross_validate
@@ -180,7 +180,14 @@ class HomoLR(Component):
                 f"{self.ctx.name}: {others} and {federation.guest} have different features, or in another order; "
                 f"{self.ctx.party} has {len(schema.features)}: {', '.join(schema.features[:20])}"
             )
-        return plan["labels"]
+        found = plan["labels"]
+        if len(found) <= MOST_CLASSES and ((found[1:] <= found[:-1]).any() or not np.isin(labels, found).all()):
+            raise ProtocolError(
+                str(arbiter),
+                f"{arbiter} sent labels that are not those of all parties in ascending order; those here are "
+                f"{', '.join(f'{label:g}' for label in labels[:20])}",
+            )
+        return found
 
     def _starts(self, schema: Schema, models: int, start: Model | None) -> list[np.ndarray]:
         """Of each model; the same at every party."""

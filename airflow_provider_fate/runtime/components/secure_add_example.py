@@ -77,8 +77,8 @@ class SecureAddExample(Component):
         expected = 2 * count * VALUE
         if abs(secure_sum - expected) >= 1e-6:
             raise DataError(
-                f"{self.ctx.name}: secure_sum is {secure_sum}, expected {expected}; do both parties have the same "
-                "data_num and version?"
+                f"{self.ctx.name}: secure_sum is {secure_sum}, expected {expected}; do {party} and {peer} have the "
+                "same data_num and version?"
             )
         verdict = f"success to calculate secure_sum, it is {secure_sum}"
         return Outputs(metrics={"secure_sum": secure_sum}, verdict=verdict)

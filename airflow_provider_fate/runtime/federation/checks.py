@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from airflow_provider_fate.runtime.federation.messages import printable
+
 #: the largest float
 MOST = sys.float_info.max
 
@@ -154,7 +156,8 @@ class DictOf:
         if not isinstance(value, dict):
             raise ValueError(f"expected a dict, got {type(value).__name__}")
         if value.keys() != self.items.keys():
-            raise ValueError(f"expected the keys {sorted(self.items)}, got {sorted(map(str, value))[:20]}")
+            got = [printable(str(key), 40) for key in list(value)[:20]]
+            raise ValueError(f"expected the keys {sorted(self.items)}, got {sorted(got)}")
         for key, check in self.items.items():
             try:
                 check(value[key])

@@ -43,6 +43,7 @@ from airflow_provider_fate.runtime.federation.rendezvous import Peer, conf_diges
 _log = logging.getLogger(__name__)
 
 _HEARTBEAT = 5.0  # seconds at most between two signs of life
+_RUNS = 1024  # runs of a peer that are remembered; only one that starts again and again has so many
 _FIRST_HELLO, _LAST_HELLO = 1.0, 30.0  # seconds between the first two hellos, and the last ones
 
 
@@ -94,6 +95,7 @@ class Exchange:
         self._hello_pause = _FIRST_HELLO
         self._checkpoints: list[str] = []
         self._view: dict[str, str] = {}
+        self._seen_at = 0.0  # monotonic; when the view changed
         self._session: str | None = None
         self._met = False
         self._agreed = False  # all have come to the end in this session
@@ -131,7 +133,7 @@ class Exchange:
         self._view = view
         self._session = session_id(self.job_id, view) if len(view) == len(self.parties) else None
         self._hello_number += 1
-        now = time.monotonic()
+        self._seen_at = now = time.monotonic()
         for peer in self._peers.values():
             peer.hello_due = now
         self._lock.notify_all()
@@ -249,6 +251,8 @@ class Exchange:
             self._lock.notify_all()
             return
         if peer.hello is not None:
+            if len(peer.old_runs) >= _RUNS:
+                raise ValueError(f"it has started more than {_RUNS} times while {self.me} ran")
             peer.old_runs.add(peer.hello.run)
         peer.hello = hello
         peer.failed = None

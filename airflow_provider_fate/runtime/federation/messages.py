@@ -152,7 +152,8 @@ def unpack(body: bytes) -> tuple[AnyMessage, memoryview]:
     try:
         message = _DECODER.decode(view[_START:end])
     except (msgspec.MsgspecError, RecursionError, MemoryError) as error:
-        raise ValueError(f"its header is malformed: {str(error) or type(error).__name__}") from None
+        # it repeats what stands in the header
+        raise ValueError(f"its header is malformed: {printable(str(error), 300) or type(error).__name__}") from None
     if end < len(view) and not isinstance(message, Data):
         raise ValueError("something follows its header")
     return message, view[end:]

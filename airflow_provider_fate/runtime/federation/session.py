@@ -244,7 +244,10 @@ class Session(Exchange):
                 return result
             now = time.monotonic()
             wake = min(now + 1.0, still)
-            for peer in peers or self._missing():
+            waited = peers or self._missing()
+            # One that is silent is no good to anybody, whoever is waited for: others may wait for it, and for us.
+            others = [peer for peer in self._peers.values() if not peer.bye and peer not in waited] if self._met else []
+            for peer in [*waited, *others]:
                 # Who was silent before is given some heartbeats' time: we may have been asleep ourselves.
                 due = max(peer.heard_at + self.wait_seconds, began + (patience if self._met else self.wait_seconds))
                 if peer.last_words and peer.hello is None:
@@ -252,8 +255,14 @@ class Session(Exchange):
                     due = min(due, began + _AFTER_LAST_WORDS)
                 if now >= due:
                     raise timeout(peer, now - max(began - (self.wait_seconds if self._met else 0), peer.heard_at))
+                if not self._met and peer.here and now >= self._seen_at + self.wait_seconds:
+                    raise ProtocolError(
+                        str(peer.party),
+                        f"{peer.party} is here, and for {self.wait_seconds:.0f} s has not agreed on who meets in job "
+                        f"{self.job_id}: what it says of the parties contradicts what they say themselves",
+                    )
                 wake = min(wake, due)
-                if tag:
+                if tag and peer in waited:
                     self._raise_if_gone(peer, tag)
             if now >= still:
                 names = ", ".join(str(peer.party) for peer in peers or self._missing())

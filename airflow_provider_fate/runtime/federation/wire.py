@@ -21,6 +21,8 @@ import msgspec
 import numpy as np
 from msgspec.msgpack import Decoder, Encoder, Ext
 
+from airflow_provider_fate.runtime.federation.messages import printable
+
 #: how deeply lists and dicts may be nested
 MAX_DEPTH = 32
 #: the largest MessagePack structure, without the buffers, in bytes; its objects may take some 80 times that in memory
@@ -114,7 +116,7 @@ def decode(data: Buffer | np.ndarray) -> Any:
     try:
         value = Decoder(ext_hook=reader.extension).decode(view[4 : 4 + length])
     except msgspec.MsgspecError as error:
-        raise ValueError(f"the value is malformed: {error}") from None
+        raise ValueError(f"the value is malformed: {printable(str(error), 300)}") from None
     except (RecursionError, MemoryError, OverflowError, TypeError) as error:
         raise ValueError(f"the value is malformed: {type(error).__name__}") from None
     if reader.position != len(view):

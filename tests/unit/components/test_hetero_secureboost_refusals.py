@@ -254,6 +254,9 @@ def added(array: np.ndarray, number: int = 1) -> np.ndarray:
     return array + number
 
 
+NONE = np.empty(0, np.int64)
+
+
 def all_left(value: dict[str, Any]) -> dict[str, Any]:
     """All rows go left, and both children are open."""
     both = np.concatenate([value["left"], value["left"] + 1])
@@ -274,6 +277,8 @@ def all_left(value: dict[str, Any]) -> dict[str, Any]:
         (GUEST, "/0/next", with_("bits", lambda bits: bits + b"\0"), "another number of rows"),
         (GUEST, "/0/next", with_("left", lambda left: left - 1), "no tree"),
         (GUEST, "/0/next", with_("open", lambda nodes: nodes + 5), "no tree"),
+        (GUEST, "/0/next", with_("left", lambda left: left + 500), "no tree"),
+        (GUEST, "/0/next", lambda value: {**value, "nodes": NONE, "left": NONE}, "no tree"),
         (GUEST, "/0/next", all_left, "without rows"),
         (GUEST, "/verdict", lambda _: {"stop": 1, "rounds": 1}, "expected true or false"),
         (GUEST, "/verdict", with_("stop", lambda _: False), "goes on after 1 rounds of num_trees"),

@@ -470,13 +470,20 @@ def test_weights_that_one_party_alone_is_given(monkeypatch, victim) -> None:
         ("0/0/verdict", lambda verdict: {**verdict, "best": not verdict["best"]}, "0/1/weights"),
         ("0/2/loss/sum", more, "0/2/loss"),
         ("0/2/verdict", lambda verdict: {**verdict, "best": not verdict["best"]}, "0/2/loss"),
-        ("plan", lambda plan: {**plan, "labels": plan["labels"] + 1}, "rows"),
+        ("plan", lambda plan: {**plan, "labels": np.append(plan["labels"], 7.0)}, "rows"),
     ],
 )
 def test_what_else_is_compared(monkeypatch, ends, change, last) -> None:
     error, sent = lied_to(monkeypatch, ends, HOST, change)
     assert "were not given the same" in str(error)
     assert sent[-1] == last
+
+
+@pytest.mark.parametrize("change", [lambda labels: labels + 1, lambda labels: labels[::-1], lambda labels: labels[:1]])
+def test_labels_that_are_not_those_of_all(monkeypatch, change) -> None:
+    error, sent = lied_to(monkeypatch, "plan", HOST, lambda plan: {**plan, "labels": change(plan["labels"])})
+    assert error.party == str(ARBITER) and "arbiter-10000 sent labels that are not those of all parties" in str(error)
+    assert "rows" not in sent
 
 
 def test_averages_are_compared_again_when_parties_come_back(monkeypatch) -> None:

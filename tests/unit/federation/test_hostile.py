@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import random
+import threading
 
 import msgspec
 import numpy as np
@@ -13,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_fate.errors import FateError, ProtocolError
-from airflow_provider_fate.runtime.federation import wire
+from airflow_provider_fate.runtime.federation import exchange, wire
+from airflow_provider_fate.runtime.federation.checks import DictOf
 from airflow_provider_fate.runtime.federation.inbox import Inbox, Limits
 from airflow_provider_fate.runtime.federation.memory import Hub
 from airflow_provider_fate.runtime.federation.messages import Abort, Alive, Bye, Data, Hello, pack, unpack
@@ -124,6 +126,47 @@ def test_a_hello_whose_run_is_not_of_its_nonce():
         say(hub, HOST, GUEST, hello(HOST, GUEST, "n", run="another.1"))
         with pytest.raises(ProtocolError, match="host-10000 broke the protocol"):
             guest.session.federation().receive(HOST, "x", anything)
+
+
+def test_a_peer_that_never_agrees_on_who_meets_is_not_waited_for_without_end():
+    """It is alive all the time, and says of the host's own run what is not so."""
+    guest = Player(Hub(), GUEST, wait=0.5)
+    over = threading.Event()
+
+    def talk():
+        number = 0
+        while not over.wait(0.05):
+            number += 1
+            view = {str(GUEST): guest.session._run, str(HOST): "another"}
+            guest.session._deliver(pack(hello(HOST, GUEST, "n", view, number=number)))
+
+    guest.session._digest = b""
+    thread = threading.Thread(target=talk, daemon=True)
+    thread.start()
+    with pytest.raises(ProtocolError, match="host-10000 is here, and for 0 s has not agreed on who meets"):
+        guest.session.meet()
+    over.set()
+    thread.join()
+    guest.session.abort("over")
+
+
+def test_a_peer_that_starts_without_end_is_an_error(monkeypatch):
+    monkeypatch.setattr(exchange, "_RUNS", 5)
+    with met(Hub()) as (guest, _):
+        for number in range(7):
+            guest.session._deliver(pack(hello(HOST, GUEST, f"n{number}")))
+        with pytest.raises(ProtocolError, match="host-10000 broke the protocol: it has started more than 5 times"):
+            guest.session.check()
+
+
+@pytest.mark.parametrize("header", [b"\xa5hello\xa4kind", b"\xa4kind\xaaa\nb\x1b[2J\0c"])
+def test_the_reason_repeats_no_control_character(header):
+    with pytest.raises(ValueError, match="malformed") as error:
+        unpack(b"FATE" + (len(header) + 1).to_bytes(4, "little") + b"\x81" + header)
+    with pytest.raises(ValueError, match="expected the keys") as keys:
+        DictOf({"x": anything})({"a\nb" * 10_000: 1})
+    for one in (error, keys):
+        assert str(one.value).isprintable() and len(str(one.value)) < 500
 
 
 @pytest.mark.parametrize("value", ["text", -1, 1 << 63, None, [1], 1.5])

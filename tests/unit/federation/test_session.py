@@ -182,6 +182,21 @@ def test_a_silent_peer_is_named_with_tag_and_time():
         hub.reconnect(GUEST)
 
 
+def test_a_peer_that_is_gone_is_noticed_by_those_who_wait_for_each_other():
+    """The two that are alive would wait for each other without end."""
+    with met(Hub(), ALL, wait=1.0) as (guest, host, arbiter):
+        guest.session.transport.close(remove=False)
+        began = time.monotonic()
+        outcomes = together(
+            lambda: host.session.federation().receive(ARBITER, "x", anything),
+            lambda: arbiter.session.federation().receive(HOST, "y", anything),
+        )
+        assert time.monotonic() - began < 5
+        first, other = sorted(outcomes, key=lambda one: isinstance(one, PeerTimeout), reverse=True)
+        assert isinstance(first, PeerTimeout) and "guest-9999 has given no sign of life" in str(first)
+        assert isinstance(other, (PeerTimeout, PeerFailed)) and other.party in (str(GUEST), str(HOST), str(ARBITER))
+
+
 def test_a_peer_that_works_for_long_is_waited_for():
     with met(Hub(), wait=0.4) as (guest, host):
 

@@ -249,14 +249,17 @@ class _Growing:
         if not len(after):
             return []
         children = np.concatenate([left, left + 1])
+        # of a tree of so many levels, each of whose nodes has a row
+        limit = min(growth.MOST_NODES, 2 << len(self.levels), 2 * len(self.node))
         if (
-            len(numbers) != len(left)
+            not len(numbers)
+            or len(numbers) != len(left)
             or not set(numbers.tolist()) <= set(opened)
             or len(np.unique(numbers)) != len(numbers)
             or len(np.unique(children)) != len(children)
             or len(np.unique(after)) != len(after)
             or children.min() <= max(opened)
-            or children.max() >= growth.MOST_NODES
+            or children.max() >= limit
             or not set(after.tolist()) <= set(children.tolist())
         ):
             raise ProtocolError(str(self.guest), f"{self.guest} sent nodes that are no tree")

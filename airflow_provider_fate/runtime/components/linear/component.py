@@ -215,7 +215,7 @@ class HeteroLinear(Component):
         if plan["batches"] != batches.number:
             raise ProtocolError(
                 str(federation.guest),
-                f"the guest has {plan['batches']} batches an iteration, here are {batches.number}",
+                f"{federation.guest} has {plan['batches']} batches an iteration, here are {batches.number}",
             )
         exchange = self._exchange(self.host_exchange, train, extent, intercept=False)
         starts = self._starts(train, plan["models"], False, start)
