@@ -172,7 +172,7 @@ JOBS: dict[str, Any] = {
     "Intersection, cardinality": partial(intersection, cardinality_only=True, sync_cardinality=True),
     "HeteroLR, BFV": partial(linear, HeteroLR, HeteroLRParam, early_stop="diff"),
     "HeteroLR, Paillier": partial(
-        linear, HeteroLR, HeteroLRParam, encrypt_param=PAILLIER, validation_freqs=1
+        linear, HeteroLR, HeteroLRParam, encrypt_param=PAILLIER, validation_freqs=1, max_iter=1
     ),
     "HeteroLR, one against the rest": partial(linear, HeteroLR, HeteroLRParam, three, max_iter=1),
     "HeteroLR, prediction": linear_prediction,
