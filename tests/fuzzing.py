@@ -158,7 +158,9 @@ _STEPS = st.sampled_from([1, -1, 2, -2, 8, 1000, 1 << 31, -(1 << 31)])
 _DTYPES = st.sampled_from(["|b1", "|i1", "|u1", "<i4", "<i8", "<u8", "<f2", "<f4", "<f8"])
 _SHAPES = st.sampled_from([(0,), (1,), (2,), (7,), (0, 3), (3, 0), (1, 1), (2, 3), (1, 1, 1), (1000,)])
 _OTHERS = st.one_of(
-    PLAIN,
+    SCALARS,
+    st.lists(SCALARS, max_size=4),
+    st.dictionaries(TEXTS, SCALARS, max_size=3),
     _NUMBERS,
     st.builds(lambda dtype, shape: ("array", dtype, shape), _DTYPES, _SHAPES),
     st.sampled_from([[], {}, [[]], [None], b"", bytes(1 << 16), [0] * 100_000, {"a": {"a": {"a": None}}}]),

@@ -101,7 +101,7 @@ PLACES = [
 @pytest.mark.parametrize("what", LARGE)
 def test_large_values_anywhere(what: str) -> None:
     """As dicts, which have passed no parser of JSON."""
-    for place in PLACES:
+    for place in PLACES[:: 4 if what in ("10 MB of keys", "many items") else 1]:
         with watched(SECONDS, MEBIBYTES):
             try:
                 found = Invitation.parse(with_value(sent(), place, LARGE[what]))
