@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from tests.servers.hadoop_jars import cache
-from tests.servers.process import HOST, Process, Server, ServerError, free_ports
+from tests.servers.process import HERE, Place, Process, Server, ServerError, free_ports
 from tests.servers.spark import spark_environment
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -36,6 +36,7 @@ class Airflow(Server):
     :param database: SQLAlchemy URL of an empty database; SQLite in the home directory where not given
     :param triggerer: start a triggerer too, for deferred tasks and watched assets
     :param proxy_headers: believe what a proxy before it says of its clients
+    :param place: where it runs
     """
 
     login = "admin"
@@ -50,7 +51,9 @@ class Airflow(Server):
         database: str | None = None,
         triggerer: bool = False,
         proxy_headers: bool = False,
+        place: Place = HERE,
     ) -> None:
+        self.place = place
         self.home = directory
         self.dags = directory / "dags"
         self.password = secrets.token_hex(8)
@@ -70,7 +73,7 @@ class Airflow(Server):
     @property
     def url(self) -> str:
         """Where the UI is: under the path of ``api.base_url``, where that is set."""
-        return f"http://{HOST}:{self.port}{self._prefix}"
+        return f"http://{self.place.host}:{self.port}{self._prefix}"
 
     def _environment(self, settings: dict[str, object], env: dict[str, str]) -> dict[str, str]:
         secret = lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()  # noqa: E731
@@ -86,7 +89,7 @@ class Airflow(Server):
             "core.simple_auth_manager_passwords_file": self.home / "passwords.json",
             "core.min_serialized_dag_update_interval": 1,
             "core.min_serialized_dag_fetch_interval": 1,
-            "api.host": HOST,
+            "api.host": self.place.host,
             "api.port": self.port,
             "api.base_url": self.url,
             "api.workers": 1,
@@ -114,7 +117,7 @@ class Airflow(Server):
         }
         python_path = os.pathsep.join(filter(None, [str(_REPOSITORY), os.environ.get("PYTHONPATH")]))
         own = {"AIRFLOW_HOME": str(self.home), "PYTHONPATH": python_path, "no_proxy": "*", "NO_COLOR": "1"}
-        return kept | spark_environment() | own | standard | chosen | env
+        return kept | spark_environment(self.place) | own | standard | chosen | env
 
     # -- life
 
@@ -152,7 +155,9 @@ class Airflow(Server):
             return
         command = [sys.executable, "-m", "airflow", component, *self._options.get(component, [])]
         log = self.home / f"{component}.log"
-        self._processes[component] = Process(f"Airflow {component}", command, log, env=self._env, cwd=self.home)
+        self._processes[component] = Process(
+            f"Airflow {component}", command, log, env=self._env, cwd=self.home, place=self.place
+        )
 
     def wait_ready(self, seconds: float = 180) -> None:
         """Wait until every component says that it is healthy."""

@@ -12,7 +12,7 @@ import pika
 import requests
 
 from tests.servers.certificates import Authority, Certificate
-from tests.servers.process import HOST, Process, ServerError, free_ports, require
+from tests.servers.process import HERE, HOST, Place, Process, ServerError, free_ports, require
 
 _PLUGINS = "[rabbitmq_management,rabbitmq_federation,rabbitmq_federation_management]."
 
@@ -23,12 +23,14 @@ class RabbitMQNode:
     :param directory: where its data, configuration and log go; a node started again there keeps its data
     :param name: name of the Erlang node, for messages and logs
     :param tls: also listen for TLS, with certificates of an authority of its own
+    :param place: where it runs
     """
 
     vhost = "/"
-    host = HOST
 
-    def __init__(self, directory: Path, name: str = "rabbit", *, tls: bool = False) -> None:
+    def __init__(self, directory: Path, name: str = "rabbit", *, tls: bool = False, place: Place = HERE) -> None:
+        self.place = place
+        self.host = place.host
         self.directory = directory
         self.name = name
         self.login = "fate"
@@ -45,8 +47,8 @@ class RabbitMQNode:
 
     def _write_configuration(self, tls: bool) -> None:
         lines = [
-            f"listeners.tcp.1 = {HOST}:{self.port}",
-            f"management.tcp.ip = {HOST}",
+            f"listeners.tcp.1 = {self.place.listen}:{self.port}",
+            f"management.tcp.ip = {self.place.listen}",
             f"management.tcp.port = {self.management_port}",
             f"default_user = {self.login}",
             f"default_pass = {self.password}",
@@ -58,10 +60,10 @@ class RabbitMQNode:
         ]
         if tls:
             self.authority = Authority(self.directory / "tls")
-            server = self.authority.issue("server", HOST, "localhost")
+            server = self.authority.issue("server", self.place.public, "localhost")
             self.client_certificate = self.authority.issue("client")
             lines += [
-                f"listeners.ssl.1 = {HOST}:{self.tls_port}",
+                f"listeners.ssl.1 = {self.place.listen}:{self.tls_port}",
                 f"ssl_options.cacertfile = {self.authority.certificate}",
                 f"ssl_options.certfile = {server.certificate}",
                 f"ssl_options.keyfile = {server.key}",
@@ -99,7 +101,9 @@ class RabbitMQNode:
             "ERL_EPMD_ADDRESS": HOST,
             "ERL_EPMD_PORT": str(self._epmd_port),
         }
-        self._process = Process(f"RabbitMQ ({self.name})", [server], place / "node.log", env=env, cwd=place)
+        self._process = Process(
+            f"RabbitMQ ({self.name})", [server], place / "node.log", env=env, cwd=place, place=self.place
+        )
 
     def wait_ready(self, seconds: float = 120) -> None:
         """Wait until AMQP and the management API answer."""
