@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -26,6 +24,7 @@ from airflow_provider_fate.operators._identity import default_job_id, log_file
 from airflow_provider_fate.operators._job import as_object
 from airflow_provider_fate.operators._template_files import TemplateFiles
 from airflow_provider_fate.operators._watch import ProgressWatch
+from airflow_provider_fate.operators._work import WorkDirectory
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -104,7 +103,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         self._job: Job | None = None
         self._nonce = ""
         self._progress_word = ""
-        self._work: Path | None = None
+        self._work: WorkDirectory | None = None
         self._driver_log: Path | None = None
         self._error: dict[str, str] | None = None
         self._context: Any = None
@@ -125,7 +124,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         self._context = context
-        self._work = Path(tempfile.mkdtemp(prefix="fate-job-"))
+        self._work = WorkDirectory()
         try:
             try:
                 self._prepare(context)
@@ -141,7 +140,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
                 raise
             status = self._run(context)
         finally:
-            shutil.rmtree(self._work, ignore_errors=True)
+            self._work.remove()
         result = self.finish(context, self._result(status))
         self._forget_end()
         return result
@@ -166,7 +165,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
             self.log.info(notice)
         wait_seconds = self._wait_seconds()
         self._settle_spark(job, party)
-        path = self._work / f"{party}.json"
+        path = self._work.path / f"{party}.json"
         self._write_job_file(path, job, party, wait_seconds)
         self.application = _ship.application()
         self.application_args = [str(path) if self._hook.client_mode else path.name]
@@ -175,9 +174,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         if not self._hook.client_mode:
             self.files = _joined(str(path), self.files)
         self._hook = self._get_hook()
-        self.log.info(
-            "Job %s: %s of %s; model %s", self.job_id, party, ", ".join(map(str, job.parties)), job.model_id
-        )
+        self.log.info("Job %s: %s of %s; model %s", self.job_id, party, ", ".join(map(str, job.parties)), job.model_id)
 
     def _read_invitation(self, context: Context, party: Party) -> Invitation | None:
         """What the task is invited to, ``None`` where it is not; the job's id is the invitation's then."""
@@ -426,7 +423,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         self._stopped = True
         if self._work is not None:
             # holds passwords, and there may be no time for it later
-            shutil.rmtree(self._work, ignore_errors=True)
+            self._work.remove()
         ti = (self._context or {}).get("ti")
         where = f" ({ti.dag_id}, run {ti.run_id}, task {ti.task_id})" if ti is not None else ""
         reason = f"the task of {self._party} was stopped in Airflow{where}"

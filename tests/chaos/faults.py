@@ -6,11 +6,11 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tests.chaos.jobs import JOBS, WAIT, Job, Run
+from tests.chaos.jobs import JOBS, ON_EXECUTORS, WAIT, Job, Run
 from tests.chaos.sites import Site, Sites
 from tests.servers.process import ServerError
 
@@ -31,6 +31,7 @@ class Fault:
     :param must_end: the job is not to go on after it
     :param network: it needs networks of the sites' own
     :param needs: the party that must take part
+    :param executors: it strikes at Spark's executors, which must have something to do
     """
 
     name: str
@@ -40,9 +41,12 @@ class Fault:
     must_end: bool = False
     network: bool = False
     needs: str = GUEST
+    executors: bool = False
 
-    def applies(self, job: Job) -> bool:
-        return self.needs in job.parties
+    def jobs(self, names: Iterable[str]) -> list[Job]:
+        """Which of these it can strike."""
+        known = ON_EXECUTORS if self.executors else JOBS
+        return [known[name] for name in names if self.needs in known[name].parties]
 
 
 def _kill(pid: int) -> None:
@@ -198,7 +202,7 @@ def _twice(sites: Sites, run: Run, dice: random.Random) -> str:
 FAULTS = {
     fault.name: fault
     for fault in (
-        Fault("executor", _executor, needs=HOST),
+        Fault("executor", _executor, needs=HOST, executors=True),
         Fault("guest-driver", _driver(GUEST)),
         Fault("host-driver", _driver(HOST), needs=HOST),
         Fault("arbiter-driver", _driver(ARBITER), needs=ARBITER),
@@ -216,5 +220,3 @@ FAULTS = {
         Fault("twice", _twice),
     )
 }
-
-__all__ = ["FAULTS", "JOBS", "Fault"]

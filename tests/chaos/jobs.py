@@ -48,32 +48,51 @@ class Job:
         return f"chaos_{self.name}"
 
 
-def _job(name: str, file: str, component: str, step: str, parameters: dict[str, Any], invited: dict[str, str]) -> Job:
+def _job(
+    name: str,
+    file: str,
+    component: str,
+    step: str,
+    parameters: dict[str, Any],
+    invited: dict[str, str],
+    partitions: int | None = None,
+) -> Job:
     conf = json.loads((EXAMPLES / "fate_jobs" / file).read_text())
-    # on Spark's executors, where a step takes a second or so: there is something to hit, and time for it
-    conf["conf"]["job_parameters"]["common"] |= {"computing_partitions": 2, "model_id": f"chaos_{name}"}
+    conf["conf"]["job_parameters"]["common"]["model_id"] = f"chaos_{name}"
+    if partitions:
+        conf["conf"]["job_parameters"]["common"]["computing_partitions"] = partitions
     conf["conf"]["component_parameters"]["common"][component] |= parameters
     steps = parameters.get("num_trees") or parameters["max_iter"]
     return Job(name, component, steps, step, invited, conf)
 
 
-JOBS = {
-    "secureboost": _job(
-        "secureboost", "hetero_secureboost.json", "hetero_secureboost_0", "round {} of", {"num_trees": 10},
-        {"host-10000": "fate_invited"},
-    ),
-    "lr": _job(
-        "lr", "hetero_lr.json", "hetero_lr_0", "iteration {} of", {"max_iter": 12, "tol": 1e-12, "batch_size": -1},
-        {"host-10000": "fate_invited", "arbiter-10000": "fate_invited_arbiter"},
-    ),
-}  # fmt: skip
+def _boosting(name: str, trees: int, partitions: int | None = None) -> Job:
+    return _job(
+        name, "hetero_secureboost.json", "hetero_secureboost_0", "round {} of", {"num_trees": trees},
+        {"host-10000": "fate_invited"}, partitions,
+    )  # fmt: skip
+
+
+def _regression(name: str, iterations: int, partitions: int | None = None) -> Job:
+    return _job(
+        name, "hetero_lr.json", "hetero_lr_0", "iteration {} of",
+        {"max_iter": iterations, "tol": 1e-12, "batch_size": -1},
+        {"host-10000": "fate_invited", "arbiter-10000": "fate_invited_arbiter"}, partitions,
+    )  # fmt: skip
+
+
+#: so few rows the drivers compute by themselves
+JOBS = {"secureboost": _boosting("secureboost", 30), "lr": _regression("lr", 100)}
+#: the same on Spark's executors, for what strikes at these
+ON_EXECUTORS = {"secureboost": _boosting("secureboost_spark", 8, 2), "lr": _regression("lr_spark", 10, 2)}
+ALL = [*JOBS.values(), *ON_EXECUTORS.values()]
 
 
 def settings() -> dict[str, Any]:
     """What both sides' DAGs read from ``chaos.json``."""
     return {
         "retries": RETRIES, "retry_delay": RETRY_DELAY, "wait_timeout": WAIT,
-        "jobs": {name: job.conf for name, job in JOBS.items()},
+        "jobs": {job.name: {"conf": job.conf, "sites": sorted(job.invited)} for job in ALL},
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.chaos.faults import FAULTS, Fault
-from tests.chaos.jobs import JOBS, Job, Run
+from tests.chaos.jobs import Job, Run
 from tests.chaos.promise import Outcome, judge, left_behind, state_of
 from tests.chaos.sites import Sites
 from tests.servers.process import ServerError
@@ -38,7 +38,7 @@ class Series:
         dice = random.Random(self.seed)
         planned = []
         for _ in range(rounds):
-            pairs = [(FAULTS[f], JOBS[j]) for f in faults for j in jobs if FAULTS[f].applies(JOBS[j])]
+            pairs = [(FAULTS[name], job) for name in faults for job in FAULTS[name].jobs(jobs)]
             dice.shuffle(pairs)
             planned += pairs
         return planned

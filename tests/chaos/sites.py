@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from tests.chaos.jobs import EXAMPLES, JOBS, Run, settings
+from tests.chaos.jobs import ALL, EXAMPLES, Run, settings
 from tests.servers.airflow import Airflow
 from tests.servers.hdfs import HDFS
 from tests.servers.network import Network, missing
@@ -181,7 +181,7 @@ class Sites(Server):
         self._copy_dags()
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda site: site.airflow.run("upload", seconds=240), self))
-        for job in JOBS.values():
+        for job in ALL:
             self.bank.airflow.wait_for_dag(job.dag_id)
             for dag_id in job.invited.values():
                 self.telco.airflow.wait_for_dag(dag_id)

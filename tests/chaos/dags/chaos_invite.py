@@ -14,15 +14,12 @@ from airflow_provider_fate.operators.upload import FateUploadOperator
 
 HERE = Path(__file__).parent
 SETTINGS = json.loads((HERE / "chaos.json").read_text())
-#: who is asked, besides ourselves
-SITES = {
-    "secureboost": {"host-10000": "fate_site_10000"},
-    "lr": {"host-10000": "fate_site_10000", "arbiter-10000": "fate_site_10000_arbiter"},
-}
+SITES = {"host-10000": "fate_site_10000", "arbiter-10000": "fate_site_10000_arbiter"}
 AGAIN = {"retries": SETTINGS["retries"], "retry_delay": timedelta(seconds=SETTINGS["retry_delay"])}
 
-for name, sites in SITES.items():
-    how = {"job": SETTINGS["jobs"][name], "role": "guest", "party_id": 9999}
+for name, job in SETTINGS["jobs"].items():
+    sites = {party: SITES[party] for party in job["sites"]}
+    how = {"job": job["conf"], "role": "guest", "party_id": 9999}
     with DAG(f"chaos_{name}", schedule=None, default_args=AGAIN):
         invite = FateInviteOperator(task_id="invite", sites=sites, poll_interval=1, patience=120, **how)
         train = FateTrainOperator(

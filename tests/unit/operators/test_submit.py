@@ -16,6 +16,7 @@ from airflow_provider_fate.errors import FateError
 from airflow_provider_fate.hooks.stores import models, tables
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.operators._submit import FateSubmitOperator
+from airflow_provider_fate.operators._work import WorkDirectory
 from airflow_provider_fate.operators.predict import FatePredictOperator
 from airflow_provider_fate.operators.train import FateTrainOperator
 from airflow_provider_fate.runtime.data import Model
@@ -34,13 +35,14 @@ class Ti:
 def prepared(connections: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Prepares a task as its ``execute`` does, without starting anything."""
     monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path / "logs"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def prepare(operator: type[FateSubmitOperator] = FateTrainOperator, **arguments: Any) -> FateSubmitOperator:
         arguments = {"role": "guest", "party_id": 9999, **arguments}
         if operator is FateTrainOperator:
             arguments.setdefault("job", JOB)
         task = operator(task_id="lr", **arguments)
-        task._work = Path(tempfile.mkdtemp(dir=tmp_path))
+        task._work = WorkDirectory()
         task._prepare({"ti": Ti()})
         return task
 
@@ -176,9 +178,7 @@ def test_on_yarn_the_job_file_is_shipped(prepared, monkeypatch):
     # nobody could say how an application of an earlier try went
     assert not task.durable
     extra = {"yarn_resourcemanager_webapp_address": "http://rm:8088"}
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_YARN", json.dumps({"conn_type": "fate_spark", "host": "yarn", "extra": extra})
-    )
+    monkeypatch.setenv("AIRFLOW_CONN_YARN", json.dumps({"conn_type": "fate_spark", "host": "yarn", "extra": extra}))
     task = prepared(spark_conn_id="yarn", spark_run={"deploy-mode": "cluster"})
     assert task._yarn_track_via_rm_api
     assert task.durable

@@ -1,0 +1,36 @@
+"""A short series of faults with a fixed seed: what ``make chaos`` does at length."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.faults import FAULTS
+from tests.chaos.jobs import JOBS
+from tests.chaos.series import Series, table
+from tests.chaos.sites import Sites
+
+SEED = 4
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory):
+    with Sites(tmp_path_factory.mktemp("chaos")) as sites:
+        made = Series(sites, SEED)
+        yield made
+        print(f"\nseed {SEED}\n{table(made.outcomes)}")
+
+
+@pytest.mark.parametrize(
+    ("fault", "job"),
+    [
+        ("guest-driver", "secureboost"),
+        ("task", "secureboost"),
+        ("datanode", "secureboost"),
+        ("cut-30", "lr"),
+        ("clear", "lr"),
+        ("twice", "lr"),
+    ],
+)
+def test_what_is_promised_is_kept(series, fault, job):
+    outcome = series.strike(FAULTS[fault], JOBS[job])
+    assert outcome.kept, table([outcome])
