@@ -1,4 +1,7 @@
-"""Prepares the virtual environment and goes on in it: ``python -m tools demo|ui|test|bench|chaos|venv|clean [arguments]``."""
+"""Prepares the virtual environment and goes on in it.
+
+``python -m tools demo|ui|test|bench|chaos|venv|clean [arguments]``
+"""
 
 from __future__ import annotations
 
