@@ -51,10 +51,11 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
     template_fields: Sequence[str] = (
         *(field for field in SparkSubmitOperator.template_fields if field not in ("application", "application_args")),
         "data", "role", "party_id", "job_id", "spark_run", "spark_conn_id", "storage_conn_id", "transport_conn_id",
-        "wait_timeout", "archives", "python", "invitation", "approval",
+        "wait_timeout", "archives", "python", "invitation", "approval", "peers",
     )  # fmt: skip
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "data": "json", "spark_run": "json", "conf": "json", "env_vars": "json", "invitation": "json",
+        "peers": "json",
     }  # fmt: skip
     template_files: ClassVar[dict[str, str]] = {"data": ".json", "spark_run": ".json"}
     operator_extra_links = tuple(LINKS.values())
@@ -79,6 +80,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         invitation: dict[str, Any] | str | None = None,
         policy: str | None = None,
         approval: dict[str, Any] | None = None,
+        peers: dict[str, Any] | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -98,6 +100,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
         self.invitation = invitation
         self.policy = policy
         self.approval = approval
+        self.peers = peers
         self._master: str | None = None
         self._party: Party | None = None
         self._job: Job | None = None
@@ -148,6 +151,8 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
     def _prepare(self, context: Context) -> None:
         from airflow_provider_fate.hooks.transport import new_nonce, transport_hook
 
+        if getattr(context.get("ti"), "try_number", 1) > 1:
+            self._check_peers()
         self._nonce = new_nonce()
         self._progress_word = secrets.token_hex(16)
         party = Party(str(self.role), str(self.party_id))
@@ -187,6 +192,26 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
             raise ConfigError("job_id", f"is {self.job_id}, and the invitation is to {invitation.job_id}; leave it out")
         self.job_id = invitation.job_id
         return invitation
+
+    def _check_peers(self) -> None:
+        """Before another try: whoever was marked failed at its own Airflow does not come back to meet us.
+
+        :raises AirflowFailException: the run of an invited party has failed
+        """
+        from airflow_provider_fate.hooks.site import FateSiteHook
+        from airflow_provider_fate.triggers.peer_runs import PeerRun
+
+        for run in [PeerRun(**one) for one in (self.peers or {}).values()]:
+            try:
+                state = FateSiteHook(run.conn_id).run_state(run.dag_id, run.run_id)
+            except FateError as error:
+                self.log.warning("How the run of %s is cannot be seen: %s", run.party, error)
+                continue
+            if state == "failed":
+                raise AirflowFailException(
+                    f"another try is in vain: the run of {run.party} has failed at its own Airflow ({run.url}). Begin "
+                    "the job anew: clear the task that invites"
+                )
 
     def _wait_seconds(self) -> float:
         try:

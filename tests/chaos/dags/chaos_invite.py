@@ -23,8 +23,9 @@ for name, job in SETTINGS["jobs"].items():
     with DAG(f"chaos_{name}", schedule=None, default_args=AGAIN):
         invite = FateInviteOperator(task_id="invite", sites=sites, poll_interval=1, patience=120, **how)
         train = FateTrainOperator(
-            task_id="train", job_id=invite.output["job_id"], wait_timeout=SETTINGS["wait_timeout"], **how
-        )
+            task_id="train", job_id=invite.output["job_id"], peers=invite.output["peers"],
+            wait_timeout=SETTINGS["wait_timeout"], **how,
+        )  # fmt: skip
         dismiss = FateDismissOperator(
             task_id="dismiss", peers=invite.output["peers"], succeeded=train.output, poll_interval=1, patience=120
         )

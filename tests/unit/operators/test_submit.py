@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_fate.errors import FateError
+from airflow_provider_fate.errors import FateError, TransportError
 from airflow_provider_fate.hooks.stores import models, tables
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.operators._submit import FateSubmitOperator
@@ -209,6 +209,40 @@ def test_refused_before_anything_is_submitted(prepared, tmp_path, arguments, wor
     with pytest.raises(AirflowFailException, match=words):  # so that Airflow does not try it again
         FateTrainOperator(task_id="t", **{"role": "guest", "party_id": 9999, "job": JOB, **arguments}).execute({})
     assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("states", "fails"),
+    [
+        (["running", "running"], False),
+        (["success", "running"], False),
+        (["running", "failed"], True),
+        ([TransportError("it cannot be reached"), "running"], False),
+        ([TransportError("it cannot be reached"), "failed"], True),
+    ],
+)
+def test_another_try_ends_at_once_where_a_peers_run_has_failed(prepared, monkeypatch, states, fails):
+    class Site:
+        def __init__(self, conn_id: str) -> None:
+            self.conn_id = conn_id
+
+        def run_state(self, dag_id: str, run_id: str) -> str:
+            answer = states[0 if self.conn_id == "site_1" else 1]
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    monkeypatch.setattr("airflow_provider_fate.hooks.site.FateSiteHook", Site)
+    run = {"dag_id": "fate_invited", "run_id": "job"}
+    peers = {
+        party: {"party": party, "conn_id": conn_id, "url": f"https://{conn_id}", **run}
+        for party, conn_id in (("host-10000", "site_1"), ("arbiter-10001", "site_2"))
+    }
+    if fails:
+        with pytest.raises(AirflowFailException, match="the run of arbiter-10001 has failed .*https://site_2"):
+            prepared(peers=peers)
+        monkeypatch.setattr(Ti, "try_number", 1)  # nobody looks at the first try: all have just accepted
+    assert prepared(peers=peers).job_id
 
 
 def test_a_conf_for_prediction_is_not_trained(prepared):
