@@ -39,11 +39,8 @@ def main(arguments: list[str]) -> int:
         with Sites(directory) as sites:
             say(f"two organisations are up after {time.monotonic() - began:.0f} s")
             series = Series(sites, seed)
-            for fault, job in series.plan(faults, chosen.job, chosen.rounds):
-                outcome = series.strike(fault, job)
-                say(table([outcome]).splitlines()[2] + ("" if outcome.kept else "  BROKEN"))
-                for text in outcome.broken:
-                    say(f"    {text}")
+            for fault, jobs in series.plan(faults, chosen.job, chosen.rounds):
+                say("\n".join(table(series.strike(fault, jobs)).splitlines()[2:]))
     finally:
         if chosen.keep is None:
             shutil.rmtree(directory, ignore_errors=True)

@@ -111,6 +111,12 @@ class Run:
         return job_id_of(f"{self.job.dag_id}_{self.run_id}")
 
 
+def step_in(log: str, job: Job) -> int:
+    """The last step that a party's log tells of; 0 for none."""
+    found = re.findall(job.step.format(r"(\d+)"), log)
+    return int(found[-1]) if found else 0
+
+
 _AFTER_STEP = re.compile(r"going on after (?:iteration|round) (\d+)")
 _DONE = re.compile(r"(\w+) \(\w+\): done before, going on from its checkpoint")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,7 @@ class Outcome:
 
     fault: str
     job: str
-    at: str
+    at: str = ""
     did: str = ""
     outcome: str = ""
     seconds: float = 0.0
@@ -88,13 +89,13 @@ def sessions(log: str) -> int:
     return log.count("waiting for host-10000 (") + log.count("waiting for host-10000, arbiter-10000 (")
 
 
-def left_behind(sites: Sites, run: Run, before: dict[str, Any]) -> list[str]:
-    """What is still there of a run, after it was given some seconds to go.
+def left_behind(sites: Sites, runs: Sequence[Run], before: dict[str, Any]) -> list[str]:
+    """What is still there of runs, after it was given some seconds to go.
 
-    :param before: what :func:`state_of` gave before the run
+    :param before: what :func:`state_of` gave before the runs
     """
     deadline = time.monotonic() + _AFTERWARDS
-    while (left := _left(sites, run, before)) and time.monotonic() < deadline:
+    while (left := _left(sites, runs, before)) and time.monotonic() < deadline:
         time.sleep(1)
     return left
 
@@ -107,7 +108,7 @@ def state_of(sites: Sites) -> dict[str, Any]:
     }
 
 
-def _left(sites: Sites, run: Run, before: dict[str, Any]) -> list[str]:
+def _left(sites: Sites, runs: Sequence[Run], before: dict[str, Any]) -> list[str]:
     left = [f"process {one.pid} ({one.line[:80]})" for site in sites for one in site.processes()]
     left += [f"executor {pid}" for pid in sites.telco.spark.executors()]
     now = state_of(sites)
@@ -121,7 +122,8 @@ def _left(sites: Sites, run: Run, before: dict[str, Any]) -> list[str]:
     for site in sites:
         paths = site.paths()
         left += [f"{path} in the {site.name}'s storage" for path in paths if _PARTIAL.search(path)]
-        ended = [path for path in paths if re.fullmatch(rf"jobs/{re.escape(run.job_id)}/[^/]+/end", path)]
+        ends = [rf"jobs/{re.escape(run.job_id)}/[^/]+/end" for run in runs]
+        ended = [path for path in paths if any(re.fullmatch(end, path) for end in ends)]
         left += [f"{path} in the {site.name}'s storage" for path in ended]
         for directory, mark in ((r"models/[^/]+/[^/]+/[^/]+", "_model.json"), (r"tables/[^/]+/[^/]+", "_meta.json")):
             whole = [path for path in paths if re.fullmatch(directory, path)]

@@ -138,12 +138,10 @@ class Site:
         """All that runs on this machine, by process id."""
         return {one.pid: one for one in running()}
 
-    def drivers(self, party: str) -> list[Running]:
-        """The Python processes that play a party."""
-        return [
-            one for one in self.processes()
-            if one.words[-1].endswith(f"{party}.json") and "python" in Path(one.words[0]).name
-        ]  # fmt: skip
+    def drivers(self, run: Run, party: str) -> list[Running]:
+        """The Python processes that play a party in a run; the parent of each is its JVM."""
+        jvms = {one.pid for one in self.processes() if f"{run.job_id} {party}" in one.words}
+        return [one for one in running() if one.parent in jvms and one.words[-1].endswith(f"{party}.json")]
 
 
 class Sites(Server):
@@ -198,7 +196,7 @@ class Sites(Server):
             env = {"TMPDIR": str(site.temporary), "SPARK_LOCAL_DIRS": str(site.temporary)}
             site.airflow = Airflow(
                 site.directory / "airflow", settings=_IMPATIENT | more, env=env, triggerer=True,
-                proxy_headers=site is telco, place=site.place,
+                proxy_headers=site is telco, place=site.place, lasting_tasks=True,
             )  # fmt: skip
             place = self._small_disk() if site is telco and not self.lacking else site.directory / "broker"
             site.broker = RabbitMQNode(place, f"fate-{site.name}", place=site.place)

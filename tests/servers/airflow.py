@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ import requests
 
 from tests.servers.hadoop_jars import cache
 from tests.servers.process import HERE, Place, Process, Server, ServerError, free_ports
+from tests.servers.processes import running
 from tests.servers.spark import spark_environment
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -37,6 +39,7 @@ class Airflow(Server):
     :param triggerer: start a triggerer too, for deferred tasks and watched assets
     :param proxy_headers: believe what a proxy before it says of its clients
     :param place: where it runs
+    :param lasting_tasks: tasks outlive a scheduler that :meth:`kill_scheduler_alone` ends
     """
 
     login = "admin"
@@ -52,6 +55,7 @@ class Airflow(Server):
         triggerer: bool = False,
         proxy_headers: bool = False,
         place: Place = HERE,
+        lasting_tasks: bool = False,
     ) -> None:
         self.place = place
         self.home = directory
@@ -62,6 +66,8 @@ class Airflow(Server):
         self._options = {"api-server": ["--proxy-headers"] if proxy_headers else []}
         self._options |= {component: ["--skip-serve-logs"] for component in ("scheduler", "triggerer")}
         self._processes: dict[str, Process] = {}
+        self._orphanages: list[Process] = []  # with the tasks of schedulers that were killed
+        self._lasting_tasks = lasting_tasks
         self._session = requests.Session()
         self._session.trust_env = False
         self._shared_database = database
@@ -150,10 +156,13 @@ class Airflow(Server):
 
     def start_component(self, component: str) -> None:
         """Start ``api-server``, ``scheduler``, ``dag-processor`` or ``triggerer`` if it does not run."""
-        running = self._processes.get(component)
-        if running is not None and running.running:
+        process = self._processes.get(component)
+        if process is not None and process.running:
             return
         command = [sys.executable, "-m", "airflow", component, *self._options.get(component, [])]
+        if component == "scheduler" and self._lasting_tasks:
+            # what takes in its children when it is killed
+            command = ["sh", "-c", '"$@"; exec sleep 1000000', "scheduler", *command]
         log = self.home / f"{component}.log"
         self._processes[component] = Process(
             f"Airflow {component}", command, log, env=self._env, cwd=self.home, place=self.place
@@ -181,8 +190,16 @@ class Airflow(Server):
         """kill -9 a component with all that it started (the scheduler's tasks included)."""
         self._processes[component].kill()
 
+    def kill_scheduler_alone(self) -> None:
+        """kill -9 the scheduler's own process; its executor's processes and the tasks go on."""
+        process = self._processes.pop("scheduler")
+        self._orphanages.append(process)
+        os.kill(next(one.pid for one in running() if one.parent == process.pid), signal.SIGKILL)
+
     def stop(self) -> None:
         """End all components, tasks included."""
+        for process in self._orphanages:
+            process.kill()
         for process in self._processes.values():
             process.stop(10) if process.name.endswith("scheduler") else process.kill()
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.chaos.faults import FAULTS
-from tests.chaos.jobs import JOBS, ON_EXECUTORS, Run, continued_from
+from tests.chaos.jobs import JOBS, ON_EXECUTORS, Run, continued_from, step_in
 from tests.chaos.promise import Outcome, judge
 from tests.chaos.series import Series, table
 
@@ -30,7 +30,7 @@ def sites(states, logs, models):
 
 
 def judged(states="success", logs=None, models=None, fault="guest-driver", step=8, seconds=30.0) -> Outcome:
-    outcome = Outcome(fault, JOB.name, "", seconds=seconds)
+    outcome = Outcome(fault, JOB.name, seconds=seconds)
     states = dict.fromkeys(JOB.parties, states) if isinstance(states, str) else states
     models = dict.fromkeys(JOB.parties, MODEL) if models is None else models
     undisturbed = dict.fromkeys(JOB.parties, MODEL)
@@ -49,6 +49,11 @@ def judged(states="success", logs=None, models=None, fault="guest-driver", step=
 )
 def test_from_where_a_job_went_on(log, words, step):
     assert continued_from(log, JOB) == (words, step)
+
+
+def test_how_far_a_job_is():
+    assert step_in(FIRST, JOB) == 7 and step_in("", JOB) == 0
+    assert step_in("iteration 3 of 100, loss 1\niteration 12 of 100, loss 1", JOBS["lr"]) == 12
 
 
 def test_the_same_model_after_a_checkpoint_is_what_is_promised():
@@ -87,10 +92,10 @@ def test_an_end_everywhere_that_names_its_cause_is_what_is_promised():
 def test_a_seed_gives_one_series():
     plans = [Series(None, seed).plan(list(FAULTS), list(JOBS), 2) for seed in (1, 1, 2)]
     assert plans[0] == plans[1] != plans[2]
-    names = [(fault.name, job.name) for fault, job in plans[0]]
+    names = [(fault.name, job.name) for fault, jobs in plans[0] for job in jobs]
     assert names.count(("broker", "lr")) == 2
     assert ("arbiter-driver", "secureboost") not in names, "it has none"
-    struck = {job.name for fault, job in plans[0] if fault.executors}
+    struck = {job.name for fault, jobs in plans[0] for job in jobs if fault.executors}
     assert struck == {job.name for job in ON_EXECUTORS.values()}
 
 
