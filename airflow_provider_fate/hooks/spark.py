@@ -77,6 +77,7 @@ class FateSparkHook(SparkSubmitHook):
     :param driver_log_path: file for spark-submit's output, for its owner alone; without it all goes to the task's log
     :param on_progress: called with each of the application's progress messages, a dict with ``text``
     :param progress_word: what these begin with, see :func:`~airflow_provider_fate.runtime.progress.mark_of`
+    :param private_directory: for files with secrets, which somebody removes also where this process is killed
     :param kwargs: as :class:`SparkSubmitHook` has them
     """
 
@@ -104,6 +105,7 @@ class FateSparkHook(SparkSubmitHook):
         driver_log_path: str | os.PathLike[str] | None = None,
         on_progress: Callable[[dict[str, Any]], None] | None = None,
         progress_word: str = "",
+        private_directory: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
         self._master = master
@@ -112,7 +114,7 @@ class FateSparkHook(SparkSubmitHook):
         self._mark = mark_of(progress_word)
         self._quiet = False
         self._tail: deque[str] = deque(maxlen=_TAIL)
-        self._private = PrivateFiles()
+        self._private = PrivateFiles(private_directory)
         super().__init__(conf, conn_id, *args, **kwargs)
 
     # -- the connection

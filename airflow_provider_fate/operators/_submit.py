@@ -306,6 +306,7 @@ class FateSubmitOperator(TemplateFiles, SparkSubmitOperator):
             driver_log_path=self._driver_log,
             on_progress=self._on_progress,
             progress_word=self._progress_word,
+            private_directory=self._work.path if self._work is not None else None,
             files=self.files,
             py_files=self.py_files,
             archives=self._archives,

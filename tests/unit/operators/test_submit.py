@@ -100,6 +100,14 @@ def test_a_password_is_in_the_job_file_only(prepared, monkeypatch):
     assert "hunter2hunter2" not in json.dumps(task._hook._env or {})
 
 
+def test_a_secret_of_sparks_is_in_the_directory_of_the_try(prepared):
+    """Which somebody removes, also where the task is killed."""
+    task = prepared(conf={"spark.authenticate.secret": "geheim"})
+    words = command(task)
+    path = Path(words[words.index("--properties-file") + 1])
+    assert "geheim" in path.read_text() and task._work.path in path.parents
+
+
 def test_the_command_on_this_machine(prepared):
     task = prepared()
     words = command(task)
