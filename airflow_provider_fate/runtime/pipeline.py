@@ -127,7 +127,8 @@ class Pipeline:
                 session.agree()
                 ending.agree()
                 ending.store()
-                if session.finish():
+                session.finish()
+                if session.over:
                     ending.finish()
                 break
             except PeerRestarted:  # the session has said who

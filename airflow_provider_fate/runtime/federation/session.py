@@ -334,13 +334,12 @@ class Session(Exchange):
             self._lock.notify_all()
         self._end_with({peer.party: [self._packed_bye(name, ended, left=True)] for name, peer in self._peers.items()})
 
-    def finish(self, wait: float | None = None) -> bool:
+    def finish(self, wait: float | None = None) -> None:
         """Say bye, wait until all the others do, and remove this party's queues or files.
 
         A job is done when it is done at every party: one that fails meanwhile ends this one too.
 
         :param wait: seconds to wait at most, ``wait_seconds`` by default; then this party leaves without an error
-        :returns: whether all the others have said bye, so that none of them needs to hear of this party again
         :raises PeerFailed: a peer ended, with its reason
         :raises PeerRestarted: a peer came back before all had agreed to end; meet again
         """
@@ -366,7 +365,12 @@ class Session(Exchange):
         if waiting:
             self._say_bye(left=True)
         self.transport.close(remove=True)
-        return not waiting
+
+    @property
+    def over(self) -> bool:
+        """Whether all the others have said bye, so that none of them needs to hear of this party again."""
+        with self._lock:
+            return all(peer.bye for peer in self._peers.values())
 
     def _say_bye(self, *, left: bool) -> None:
         for name, peer in self._peers.items():
