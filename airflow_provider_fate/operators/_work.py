@@ -7,13 +7,10 @@ import fcntl
 import os
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 PREFIX = "fate-job-"
 _LOCK = "lock"
-#: seconds after which a directory without its task is nobody's; before, it may be in the making
-_YOUNG = 60.0
 
 
 class WorkDirectory:
@@ -25,9 +22,11 @@ class WorkDirectory:
 
     def __init__(self) -> None:
         remove_abandoned()
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
+        self._lock = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        # only now by the name that others look for: without its lock it would be taken for abandoned
+        self.path = made.rename(made.with_name(made.name.removeprefix(".")))
 
     def remove(self) -> None:
         """Remove it with all that is in it; may be called again."""
@@ -41,8 +40,7 @@ def remove_abandoned() -> None:
     """Remove the directories of this account's tasks that were killed."""
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
-            status = path.lstat()
-            if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _YOUNG and _is_abandoned(path):
+            if path.lstat().st_uid == os.geteuid() and _is_abandoned(path):
                 shutil.rmtree(path, ignore_errors=True)
 
 

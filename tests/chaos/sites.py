@@ -193,7 +193,7 @@ class Sites(Server):
         bank, telco = self.bank, self.telco
         for site in self:
             more = {} if site is bank else settings
-            env = {"TMPDIR": str(site.temporary), "SPARK_LOCAL_DIRS": str(site.temporary)}
+            env = {"TMPDIR": str(site.temporary)}
             site.airflow = Airflow(
                 site.directory / "airflow", settings=_IMPATIENT | more, env=env, triggerer=True,
                 proxy_headers=site is telco, place=site.place, lasting_tasks=True,

@@ -108,6 +108,22 @@ def test_a_secret_of_sparks_is_in_the_directory_of_the_try(prepared):
     assert "geheim" in path.read_text() and task._work.path in path.parents
 
 
+def test_sparks_own_temporary_files_are_there_too_unless_somebody_said_where(prepared, monkeypatch, tmp_path):
+    task = prepared()
+    command(task)
+    assert task._hook._env["SPARK_LOCAL_DIRS"] == str(task._work.path)
+    defaults = tmp_path / "spark-defaults.conf"
+    defaults.write_text("spark.master local\nspark.local.dir\t/big/disk\n")
+    for arguments in ({"conf": {"spark.local.dir": "/big/disk"}}, {"properties_file": str(defaults)}):
+        task = prepared(**arguments)
+        command(task)
+        assert "SPARK_LOCAL_DIRS" not in task._hook._env, arguments
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", "/big/disk")
+    task = prepared()
+    command(task)
+    assert "SPARK_LOCAL_DIRS" not in task._hook._env, "that of the environment stays"
+
+
 def test_the_command_on_this_machine(prepared):
     task = prepared()
     words = command(task)
