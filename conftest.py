@@ -15,8 +15,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 pytest_plugins = ["tests.servers.fixtures"]
 
-#: parts of tests/integration that need clusters and brokers; the others need Airflow most of all
-_CLUSTERS = ("cluster", "federation", "hooks", "runtime", "servers")
+#: parts of tests/integration that need clusters and brokers; the others need Airflow most of all, but for chaos: that
+#: has servers of its own, and goes with those that take less time
+_CLUSTERS = ("chaos", "cluster", "federation", "hooks", "runtime", "servers")
 
 
 def _group(nodeid: str) -> str:

@@ -1,4 +1,7 @@
-"""Prepares the virtual environment and goes on in it: ``python -m tools demo|ui|test|bench|venv|clean [arguments]``."""
+"""Prepares the virtual environment and goes on in it.
+
+``python -m tools demo|ui|test|bench|chaos|venv|clean [arguments]``
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "ui": (["demo"], ["-m", "tools.demo", "ui"]),
     "test": (["test"], ["-m", "pytest"]),
     "bench": (["test"], ["-m", "benchmarks"]),
+    "chaos": (["test"], ["-m", "tests.chaos"]),
 }
 
 
@@ -35,7 +39,7 @@ def main() -> int:
         raise Trouble(f"{name!r} is none of {', '.join([*COMMANDS, 'venv', 'clean'])}")
     extras, command = COMMANDS[name]
     where = environment.prepare(extras)
-    if name in ("test", "bench"):
+    if name in ("test", "bench", "chaos"):
         _install_servers(where)
     sys.stdout.flush()
     program = [str(where.python), *command, *arguments]
@@ -43,7 +47,7 @@ def main() -> int:
 
 
 def _install_servers(where: environment.Environment) -> None:
-    """The real servers that tests and benchmarks run against."""
+    """The real servers that tests, benchmarks and faults run against."""
     command = [str(environment.REPOSITORY / "tools" / "install-test-servers")]
     if subprocess.run(command, env=where.variables()).returncode:
         raise Trouble("not all servers of the tests are there; what is missing is said above")

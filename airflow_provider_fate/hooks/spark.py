@@ -77,6 +77,8 @@ class FateSparkHook(SparkSubmitHook):
     :param driver_log_path: file for spark-submit's output, for its owner alone; without it all goes to the task's log
     :param on_progress: called with each of the application's progress messages, a dict with ``text``
     :param progress_word: what these begin with, see :func:`~airflow_provider_fate.runtime.progress.mark_of`
+    :param private_directory: for files with secrets and temporary files of a driver on this machine, which somebody
+        removes also where this process is killed
     :param kwargs: as :class:`SparkSubmitHook` has them
     """
 
@@ -104,6 +106,7 @@ class FateSparkHook(SparkSubmitHook):
         driver_log_path: str | os.PathLike[str] | None = None,
         on_progress: Callable[[dict[str, Any]], None] | None = None,
         progress_word: str = "",
+        private_directory: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
         self._master = master
@@ -112,7 +115,8 @@ class FateSparkHook(SparkSubmitHook):
         self._mark = mark_of(progress_word)
         self._quiet = False
         self._tail: deque[str] = deque(maxlen=_TAIL)
-        self._private = PrivateFiles()
+        self._private_directory = private_directory
+        self._private = PrivateFiles(private_directory)
         super().__init__(conf, conn_id, *args, **kwargs)
 
     # -- the connection
@@ -270,8 +274,19 @@ class FateSparkHook(SparkSubmitHook):
                 "deploy-mode", "a standalone master runs Python applications in client mode only; leave it empty"
             )
         command = super()._build_spark_submit_command(application)
-        self._env = {**self._environment(Path(command[0])), **(self._env or {})}
+        self._env = {**self._environment(Path(command[0])), **self._scratch(), **(self._env or {})}
         return command
+
+    def _scratch(self) -> dict[str, str]:
+        """Have a driver on this machine keep its own temporary files in the private directory too, unless somebody has
+        said where: a JVM that is killed leaves them."""
+        if self._private_directory is None or not self.client_mode or self.kind not in ("local", "standalone"):
+            return {}
+        properties = Path(self._properties_file) if self._properties_file else self._defaults_file()
+        said = "SPARK_LOCAL_DIRS" in spark_master.environment_of(self._env_vars) or "spark.local.dir" in self._conf
+        if said or (properties is not None and spark_environment.is_set(properties, "spark.local.dir")):
+            return {}
+        return {"SPARK_LOCAL_DIRS": os.fspath(self._private_directory)}
 
     # -- the run
 

@@ -86,6 +86,15 @@ def default_deploy_mode(properties: Path) -> str | None:
     return lines[-1] if lines else None
 
 
+def is_set(properties: Path, name: str) -> bool:
+    """Whether ``spark-defaults.conf``, or the file in its place, sets a property."""
+    try:
+        text = properties.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return re.search(rf"^[ \t]*{re.escape(name)}[ \t=:]", text, re.MULTILINE) is not None
+
+
 def check_java(env: Mapping[str, str]) -> str:
     """The Java that spark-submit will take: its path and version, as text.
 

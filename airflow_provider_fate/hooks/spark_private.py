@@ -18,15 +18,19 @@ def owner_only(path: str, flags: int) -> int:
 
 
 class PrivateFiles:
-    """Files that live as long as the command runs."""
+    """Files that live as long as the command runs.
 
-    def __init__(self) -> None:
+    :param parent: where to make the directory for them; by default with the temporary files
+    """
+
+    def __init__(self, parent: str | os.PathLike[str] | None = None) -> None:
+        self._parent = parent
         self._directory: tempfile.TemporaryDirectory[str] | None = None
 
     def write(self, name: str, content: bytes) -> str:
         """Make a file; gives its path."""
         if self._directory is None:
-            self._directory = tempfile.TemporaryDirectory(prefix="fate-spark-")  # mode 0700
+            self._directory = tempfile.TemporaryDirectory(prefix="fate-spark-", dir=self._parent)  # mode 0700
         path = os.path.join(self._directory.name, name)
         with open(path, "wb", opener=owner_only) as stream:
             stream.write(content)

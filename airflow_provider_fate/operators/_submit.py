@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -26,6 +24,7 @@ from airflow_provider_fate.operators._identity import NamedByDate, default_job_i
 from airflow_provider_fate.operators._job import as_object
 from airflow_provider_fate.operators._template_files import TemplateFiles
 from airflow_provider_fate.operators._watch import ProgressWatch
+from airflow_provider_fate.operators._work import WorkDirectory
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -55,10 +54,11 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
     template_fields: Sequence[str] = (
         *(field for field in SparkSubmitOperator.template_fields if field not in ("application", "application_args")),
         "data", "role", "party_id", "job_id", "spark_run", "spark_conn_id", "storage_conn_id", "transport_conn_id",
-        "wait_timeout", "archives", "python", "invitation", "approval",
+        "wait_timeout", "archives", "python", "invitation", "approval", "peers",
     )  # fmt: skip
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "data": "json", "spark_run": "json", "conf": "json", "env_vars": "json", "invitation": "json",
+        "peers": "json",
     }  # fmt: skip
     template_files: ClassVar[dict[str, str]] = {"data": ".json", "spark_run": ".json"}
     operator_extra_links = tuple(LINKS.values())
@@ -83,6 +83,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
         invitation: dict[str, Any] | str | None = None,
         policy: str | None = None,
         approval: dict[str, Any] | None = None,
+        peers: dict[str, Any] | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -102,12 +103,13 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
         self.invitation = invitation
         self.policy = policy
         self.approval = approval
+        self.peers = peers
         self._master: str | None = None
         self._party: Party | None = None
         self._job: Job | None = None
         self._nonce = ""
         self._progress_word = ""
-        self._work: Path | None = None
+        self._work: WorkDirectory | None = None
         self._driver_log: Path | None = None
         self._error: dict[str, str] | None = None
         self._context: Any = None
@@ -129,7 +131,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         self._context = context
-        self._work = Path(tempfile.mkdtemp(prefix="fate-job-"))
+        self._work = WorkDirectory()
         try:
             try:
                 self._prepare(context)
@@ -145,7 +147,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
                 raise
             status = self._run(context)
         finally:
-            shutil.rmtree(self._work, ignore_errors=True)
+            self._work.remove()
             if self._links is not None:
                 self._links.take_down(_TAKE_DOWN_SECONDS)
         result = self.finish(context, self._result(status))
@@ -155,6 +157,8 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
     def _prepare(self, context: Context) -> None:
         from airflow_provider_fate.hooks.transport import new_nonce, transport_hook
 
+        if getattr(context.get("ti"), "try_number", 1) > 1:
+            self._check_peers()
         self._nonce = new_nonce()
         self._progress_word = secrets.token_hex(16)
         party = Party(str(self.role), str(self.party_id))
@@ -174,7 +178,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
             self.log.info(notice)
         wait_seconds = self._wait_seconds()
         self._settle_spark(job, party)
-        path = self._work / f"{party}.json"
+        path = self._work.path / f"{party}.json"
         self._write_job_file(path, job, party, wait_seconds)
         self.application = _ship.application()
         self.application_args = [str(path) if self._hook.client_mode else path.name]
@@ -186,9 +190,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
         if self._links is not None:
             self._links.set_up()
             self.log.info("The own broker fetches what parties %s send from theirs", ", ".join(self._links.peers))
-        self.log.info(
-            "Job %s: %s of %s; model %s", self.job_id, party, ", ".join(map(str, job.parties)), job.model_id
-        )
+        self.log.info("Job %s: %s of %s; model %s", self.job_id, party, ", ".join(map(str, job.parties)), job.model_id)
 
     def _read_invitation(self, context: Context, party: Party) -> Invitation | None:
         """What the task is invited to, ``None`` where it is not; the job's id is the invitation's then."""
@@ -201,6 +203,26 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
             raise ConfigError("job_id", f"is {self.job_id}, and the invitation is to {invitation.job_id}; leave it out")
         self.job_id = invitation.job_id
         return invitation
+
+    def _check_peers(self) -> None:
+        """Before another try: whoever was marked failed at its own Airflow does not come back to meet us.
+
+        :raises AirflowFailException: the run of an invited party has failed
+        """
+        from airflow_provider_fate.hooks.site import FateSiteHook
+        from airflow_provider_fate.triggers.peer_runs import PeerRun
+
+        for run in [PeerRun(**one) for one in (self.peers or {}).values()]:
+            try:
+                state = FateSiteHook(run.conn_id).run_state(run.dag_id, run.run_id)
+            except FateError as error:
+                self.log.warning("How the run of %s is cannot be seen: %s", run.party, error)
+                continue
+            if state == "failed":
+                raise AirflowFailException(
+                    f"another try is in vain: the run of {run.party} has failed at its own Airflow ({run.url}). Begin "
+                    "the job anew: clear the task that invites"
+                )
 
     def _wait_seconds(self) -> float:
         try:
@@ -295,6 +317,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
             driver_log_path=self._driver_log,
             on_progress=self._on_progress,
             progress_word=self._progress_word,
+            private_directory=self._work.path if self._work is not None else None,
             files=self.files,
             py_files=self.py_files,
             archives=self._archives,
@@ -439,7 +462,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkSubmitOperator):
         self._stopped = True
         if self._work is not None:
             # holds passwords, and there may be no time for it later
-            shutil.rmtree(self._work, ignore_errors=True)
+            self._work.remove()
         ti = (self._context or {}).get("ti")
         where = f" ({ti.dag_id}, run {ti.run_id}, task {ti.task_id})" if ti is not None else ""
         reason = f"the task of {self._party} was stopped in Airflow{where}"

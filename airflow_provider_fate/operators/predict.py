@@ -42,8 +42,8 @@ class FatePredictOperator(FateSubmitOperator):
     :param role: ``guest`` or ``host`` (templated)
     :param party_id: FATE's party id (templated)
     :param job_id: as in :class:`~airflow_provider_fate.operators.train.FateTrainOperator`, which has ``spark_run``,
-        ``spark_conn_id``, ``storage_conn_id``, ``transport_conn_id``, ``wait_timeout``, ``archives`` and ``python``
-        as well (templated)
+        ``spark_conn_id``, ``storage_conn_id``, ``transport_conn_id``, ``wait_timeout``, ``archives``, ``python``
+        and ``peers`` as well (templated)
     :param invitation: instead of ``model_id``, ``model_version`` and ``job``, what another party sent; this,
         ``policy`` and ``approval`` are as in FateTrainOperator
     """

@@ -60,6 +60,8 @@ class FateTrainOperator(FateSubmitOperator):
     :param approval: with ``invitation``: what the task returned in which a person approved, e.g. ``approve.output`` of
         :class:`~airflow_provider_fate.operators.invited.FateApproveOperator`; needed where the policy asks for it
         (templated)
+    :param peers: of the task that invites, where there is one: what it returned, ``invite.output["peers"]``. Another
+        try of this task then ends at once where an invited party's run has failed for good (templated)
     """
 
     kind: ClassVar[str] = "train"

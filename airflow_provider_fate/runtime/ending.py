@@ -56,6 +56,11 @@ class Ending:
         return bool(self._record.get("agreed"))
 
     @property
+    def over(self) -> bool:
+        """Whether this party knows that all others know it too, so that none of them will ever ask."""
+        return bool(self._record.get("over"))
+
+    @property
     def results(self) -> dict[str, Any]:
         """As they were given to :meth:`keep`."""
         return self._record["results"]
@@ -82,6 +87,11 @@ class Ending:
     def agree(self) -> None:
         """All have come to the end; there is no way back."""
         self._record["agreed"] = True
+        self._write()
+
+    def finish(self) -> None:
+        """All others have said bye: whatever happens to them, they do without this party's word."""
+        self._record["over"] = True
         self._write()
 
     def store(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -31,6 +32,8 @@ from airflow_provider_fate.runtime.storage.base import Storage
 from airflow_provider_fate.runtime.storage.local import LocalStorage
 
 FORMAT = 1
+#: what the names of the directories begin with in which tasks keep the files of a try, see ``operators/_work.py``
+TRY_DIRECTORY = "fate-job-"
 
 
 def main(arguments: list[str]) -> int:
@@ -38,12 +41,12 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: main.py JOB_FILE", file=sys.stderr)
         return 2
+    stopping = _Stop(arguments[0])
     application = read_job_file(arguments[0])
     party = Party.parse(application["party"])
     progress = Progress(application["job_id"], party, application.get("progress_word", ""))
     if application.get("tell_in_storage"):
         progress.tell_in_storage()
-    stopping = _Stop()
     stopping.watch_parent()
     session: Session | None = None
     try:
@@ -91,6 +94,7 @@ def main(arguments: list[str]) -> int:
             progress.write_status(state="failed", error={"type": type(error).__name__, "message": message})
         return 1
     finally:
+        stopping.clean_up()
         sys.stdout.flush()
 
 
@@ -219,8 +223,10 @@ class _Spark:
 class _Stop:
     """Ends this process when it is told to, or when the spark-submit that started it is gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, job_file: str) -> None:
         self.session: Session | None = None
+        self._directory = os.path.dirname(job_file)
+        self._parent = os.getppid()
         signal.signal(signal.SIGTERM, self._told)
 
     def _told(self, *_: Any) -> None:
@@ -228,16 +234,21 @@ class _Stop:
 
     def watch_parent(self) -> None:
         """A driver whose JVM was killed would wait for its peers for ever."""
-        parent = os.getppid()
 
         def watch() -> None:
-            while os.getppid() == parent:
+            while os.getppid() == self._parent:
                 time.sleep(0.5)
+            self.clean_up()
             if self.session is not None:
                 self.session.abort("its Spark application was killed")
             os._exit(143)
 
         threading.Thread(target=watch, name="watch-parent", daemon=True).start()
+
+    def clean_up(self) -> None:
+        """Remove the directory of the task's try where the task cannot do so any more, as it was killed."""
+        if os.getppid() != self._parent and os.path.basename(self._directory).startswith(TRY_DIRECTORY):
+            shutil.rmtree(self._directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -128,6 +128,8 @@ class Pipeline:
                 ending.agree()
                 ending.store()
                 session.finish()
+                if session.over:
+                    ending.finish()
                 break
             except PeerRestarted:  # the session has said who
                 continue
@@ -146,7 +148,8 @@ class Pipeline:
         self.progress.say(f"going on from the end, to which {who} had come before: only storing is left")
         self._ending.agree()
         self._ending.store()
-        session.leave(self._ending.session)
+        if not self._ending.over:  # else it would be a message that nobody is there to take
+            session.leave(self._ending.session)
         self._tell_results()
 
     def _tell_results(self) -> None:

@@ -21,7 +21,8 @@ JOB = "fate_jobs/hetero_secureboost.json"
 with DAG("fate_invite", schedule=None, catchup=False, tags=["fate"], doc_md=__doc__):
     invite = FateInviteOperator(task_id="invite", job=JOB, sites={"host-10000": "fate_site_10000"}, **ME)
 
-    train = FateTrainOperator(task_id="train", job=JOB, job_id=invite.output["job_id"], **ME)
+    invited = {"job_id": invite.output["job_id"], "peers": invite.output["peers"]}
+    train = FateTrainOperator(task_id="train", job=JOB, **invited, **ME)
 
     dismiss = FateDismissOperator(task_id="dismiss", peers=invite.output["peers"], succeeded=train.output)
 

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,8 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from tests.servers.hadoop_jars import cache
-from tests.servers.process import HOST, Process, Server, ServerError, free_ports
+from tests.servers.process import HERE, Place, Process, Server, ServerError, free_ports
+from tests.servers.processes import running
 from tests.servers.spark import spark_environment
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -36,6 +38,8 @@ class Airflow(Server):
     :param database: SQLAlchemy URL of an empty database; SQLite in the home directory where not given
     :param triggerer: start a triggerer too, for deferred tasks and watched assets
     :param proxy_headers: believe what a proxy before it says of its clients
+    :param place: where it runs
+    :param lasting_tasks: tasks outlive a scheduler that :meth:`kill_scheduler_alone` ends
     """
 
     login = "admin"
@@ -50,7 +54,10 @@ class Airflow(Server):
         database: str | None = None,
         triggerer: bool = False,
         proxy_headers: bool = False,
+        place: Place = HERE,
+        lasting_tasks: bool = False,
     ) -> None:
+        self.place = place
         self.home = directory
         self.dags = directory / "dags"
         self.password = secrets.token_hex(8)
@@ -59,6 +66,8 @@ class Airflow(Server):
         self._options = {"api-server": ["--proxy-headers"] if proxy_headers else []}
         self._options |= {component: ["--skip-serve-logs"] for component in ("scheduler", "triggerer")}
         self._processes: dict[str, Process] = {}
+        self._orphanages: list[Process] = []  # with the tasks of schedulers that were killed
+        self._lasting_tasks = lasting_tasks
         self._session = requests.Session()
         self._session.trust_env = False
         self._shared_database = database
@@ -70,7 +79,7 @@ class Airflow(Server):
     @property
     def url(self) -> str:
         """Where the UI is: under the path of ``api.base_url``, where that is set."""
-        return f"http://{HOST}:{self.port}{self._prefix}"
+        return f"http://{self.place.host}:{self.port}{self._prefix}"
 
     def _environment(self, settings: dict[str, object], env: dict[str, str]) -> dict[str, str]:
         secret = lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()  # noqa: E731
@@ -86,7 +95,7 @@ class Airflow(Server):
             "core.simple_auth_manager_passwords_file": self.home / "passwords.json",
             "core.min_serialized_dag_update_interval": 1,
             "core.min_serialized_dag_fetch_interval": 1,
-            "api.host": HOST,
+            "api.host": self.place.host,
             "api.port": self.port,
             "api.base_url": self.url,
             "api.workers": 1,
@@ -114,7 +123,7 @@ class Airflow(Server):
         }
         python_path = os.pathsep.join(filter(None, [str(_REPOSITORY), os.environ.get("PYTHONPATH")]))
         own = {"AIRFLOW_HOME": str(self.home), "PYTHONPATH": python_path, "no_proxy": "*", "NO_COLOR": "1"}
-        return kept | spark_environment() | own | standard | chosen | env
+        return kept | spark_environment(self.place) | own | standard | chosen | env
 
     # -- life
 
@@ -147,12 +156,17 @@ class Airflow(Server):
 
     def start_component(self, component: str) -> None:
         """Start ``api-server``, ``scheduler``, ``dag-processor`` or ``triggerer`` if it does not run."""
-        running = self._processes.get(component)
-        if running is not None and running.running:
+        process = self._processes.get(component)
+        if process is not None and process.running:
             return
         command = [sys.executable, "-m", "airflow", component, *self._options.get(component, [])]
+        if component == "scheduler" and self._lasting_tasks:
+            # what takes in its children when it is killed
+            command = ["sh", "-c", '"$@"; exec sleep 1000000', "scheduler", *command]
         log = self.home / f"{component}.log"
-        self._processes[component] = Process(f"Airflow {component}", command, log, env=self._env, cwd=self.home)
+        self._processes[component] = Process(
+            f"Airflow {component}", command, log, env=self._env, cwd=self.home, place=self.place
+        )
 
     def wait_ready(self, seconds: float = 180) -> None:
         """Wait until every component says that it is healthy."""
@@ -176,8 +190,16 @@ class Airflow(Server):
         """kill -9 a component with all that it started (the scheduler's tasks included)."""
         self._processes[component].kill()
 
+    def kill_scheduler_alone(self) -> None:
+        """kill -9 the scheduler's own process; its executor's processes and the tasks go on."""
+        process = self._processes.pop("scheduler")
+        self._orphanages.append(process)
+        os.kill(next(one.pid for one in running() if one.parent == process.pid), signal.SIGKILL)
+
     def stop(self) -> None:
         """End all components, tasks included."""
+        for process in self._orphanages:
+            process.kill()
         for process in self._processes.values():
             process.stop(10) if process.name.endswith("scheduler") else process.kill()
 

@@ -13,7 +13,7 @@ import hdfs
 import requests
 
 from tests.servers.hadoop_jars import cache, hadoop_jars
-from tests.servers.process import HOST, Process, Server, ServerError, free_ports, require
+from tests.servers.process import HERE, Place, Process, Server, ServerError, free_ports, require
 
 _JVM = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true"]
 _MAIN = {
@@ -23,12 +23,15 @@ _MAIN = {
 
 
 class HDFS(Server):
-    """NameNode and DataNode on loopback ports; who starts it is the superuser.
+    """NameNode and DataNode on free ports; who starts it is the superuser.
 
     :param directory: where its data and logs go; started again there, it has its data still
+    :param place: where it runs
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, place: Place = HERE) -> None:
+        self.place = place
+        self.host = place.host
         self.directory = directory
         self.superuser = getpass.getuser()
         self.rpc_port, self.http_port, *self._datanode_ports = free_ports(5)
@@ -39,14 +42,12 @@ class HDFS(Server):
     @property
     def url(self) -> str:
         """What Spark and ``fs.defaultFS`` take."""
-        return f"hdfs://{HOST}:{self.rpc_port}"
+        return f"hdfs://{self.host}:{self.rpc_port}"
 
     @property
     def web_url(self) -> str:
         """What a WebHDFS client takes."""
-        return f"http://{HOST}:{self.http_port}"
-
-    host = HOST
+        return f"http://{self.host}:{self.http_port}"
 
     def client(self, user: str | None = None) -> hdfs.InsecureClient:
         """A WebHDFS client, as the superuser where no user is given."""
@@ -73,12 +74,12 @@ class HDFS(Server):
             "dfs.replication": "1",
             "dfs.namenode.name.dir": f"file://{self.directory}/name",
             "dfs.datanode.data.dir": f"file://{self.directory}/data",
-            "dfs.namenode.rpc-address": f"{HOST}:{self.rpc_port}",
-            "dfs.namenode.http-address": f"{HOST}:{self.http_port}",
-            "dfs.datanode.address": f"{HOST}:{data}",
-            "dfs.datanode.http.address": f"{HOST}:{http}",
-            "dfs.datanode.ipc.address": f"{HOST}:{ipc}",
-            "dfs.datanode.hostname": HOST,
+            "dfs.namenode.rpc-address": f"{self.host}:{self.rpc_port}",
+            "dfs.namenode.http-address": f"{self.host}:{self.http_port}",
+            "dfs.datanode.address": f"{self.host}:{data}",
+            "dfs.datanode.http.address": f"{self.host}:{http}",
+            "dfs.datanode.ipc.address": f"{self.host}:{ipc}",
+            "dfs.datanode.hostname": self.host,
             "dfs.namenode.safemode.extension": "0",
             "dfs.namenode.datanode.registration.ip-hostname-check": "false",
             "dfs.namenode.fs-limits.min-block-size": "1024",
@@ -141,7 +142,9 @@ class HDFS(Server):
         if running is not None and running.running:
             return
         log = self.directory / f"{daemon}.log"
-        self._processes[daemon] = Process(f"HDFS {daemon}", self._command(daemon), log, cwd=self.directory)
+        self._processes[daemon] = Process(
+            f"HDFS {daemon}", self._command(daemon), log, cwd=self.directory, place=self.place
+        )
 
     def wait_ready(self, seconds: float = 120) -> None:
         """Wait until the NameNode is out of safe mode and has its DataNode."""

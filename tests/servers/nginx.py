@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests.servers.certificates import Authority, Certificate
-from tests.servers.process import HOST, Process, Server, ServerError, free_ports, is_open, require
+from tests.servers.process import HERE, Place, Process, Server, ServerError, free_ports, is_open, require
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "nginx"
 
@@ -46,15 +46,14 @@ def fill_in(template: str, values: Mapping[str, str]) -> str:
 
 
 class Nginx(Server):
-    """One nginx on a free loopback port, before one API server, with certificates of authorities of its own.
+    """One nginx on a free port, before one API server, with certificates of authorities of its own.
 
     :param directory: where its configuration, certificates and logs go
     :param upstream: port of the API server
     :param dag_id: the DAG that the partner with :attr:`client` may start
     :param show_tasks: let partners see the tasks of a run
+    :param place: where it and the API server run
     """
-
-    host = HOST
 
     def __init__(
         self,
@@ -65,23 +64,26 @@ class Nginx(Server):
         prefix: str = "/airflow",
         answer_keys: str = "fate_answer",
         show_tasks: bool = True,
+        place: Place = HERE,
     ) -> None:
+        self.place = place
+        self.host = place.public
         self.directory = directory
         self.port = free_ports(1)[0]
         self.authority = Authority(directory / "site")
         self.partners = Authority(directory / "partners", f"authority of the partners at {self.port}")
         #: what a partner shows
         self.client: Certificate = self.partners.issue("partner")
-        self.url = f"https://{HOST}:{self.port}{prefix}"
+        self.url = f"https://{self.host}:{self.port}{prefix}"
         self.access_log = directory / "access.log"
         self._process: Process | None = None
-        server = self.authority.issue("server", HOST, "localhost")
+        server = self.authority.issue("server", self.host, "localhost")
         values = {
-            "FATE_LISTEN": f"{HOST}:{self.port}",
+            "FATE_LISTEN": f"{place.listen}:{self.port}",
             "FATE_SERVER_NAME": "localhost",
             "FATE_PREFIX": prefix,
             "FATE_PARTNERS": str(directory / "partners.list"),
-            "FATE_UPSTREAM": f"{HOST}:{upstream}",
+            "FATE_UPSTREAM": f"{place.host}:{upstream}",
             "FATE_CERTIFICATE": str(server.certificate),
             "FATE_CERTIFICATE_KEY": str(server.key),
             "FATE_PARTNERS_CA": str(self.partners.certificate),
@@ -108,8 +110,10 @@ class Nginx(Server):
         if self._process is None or not self._process.running:
             program = require("nginx", "nginx", "/usr/sbin")
             command = [program, "-p", str(self.directory), "-c", str(self.directory / "nginx.conf"), "-e", "stderr"]
-            self._process = Process("nginx", command, self.directory / "nginx.log", cwd=self.directory)
-        self._process.wait_until(lambda: is_open(self.port), "listening", 20)
+            self._process = Process(
+                "nginx", command, self.directory / "nginx.log", cwd=self.directory, place=self.place
+            )
+        self._process.wait_until(lambda: is_open(self.port, self.place.host), "listening", 20)
         return self
 
     def stop(self) -> None:

@@ -13,11 +13,32 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 HOST = "127.0.0.1"
 _GUARD = Path(__file__).with_name("guard.py")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where servers run, and by which addresses they are reached.
+
+    :param host: the tests', and that of servers and processes in the same place
+    :param listen: what a server binds to that other places may reach
+    :param public: how other places reach it
+    :param enter: what stands before a command to run it there
+    """
+
+    host: str = HOST
+    listen: str = HOST
+    public: str = HOST
+    enter: tuple[str, ...] = ()
+
+
+#: this machine as the tests see it, on loopback
+HERE = Place()
 
 
 class ServerError(RuntimeError):
@@ -97,6 +118,7 @@ class Process:
     :param log: file that output is appended to
     :param env: whole environment; that of the tests where not given
     :param user: account to run it as (only when the tests run as root)
+    :param place: where to run it
     """
 
     def __init__(
@@ -108,13 +130,14 @@ class Process:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         user: str = "",
+        place: Place = HERE,
     ) -> None:
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), user, *command],
+                [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), user, *place.enter, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=output,

@@ -16,11 +16,13 @@ class Running:
 
     :param words: program and arguments
     :param session: the process that leads its session
+    :param parent: the process that started it, or took it over
     """
 
     pid: int
     words: tuple[str, ...]
     session: int
+    parent: int = 0
 
     @property
     def line(self) -> str:
@@ -39,10 +41,10 @@ def running() -> Iterator[Running]:
     """All processes but this one and those that have ended and are not waited for yet."""
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            state, _parent, _group, session, *_ = _text(place / "stat").rpartition(")")[2].split()
+            state, parent, _group, session, *_ = _text(place / "stat").rpartition(")")[2].split()
             if state != "Z" and int(place.name) != os.getpid():
                 words = _text(place / "cmdline").rstrip("\0").split("\0")
-                yield Running(int(place.name), tuple(words), int(session))
+                yield Running(int(place.name), tuple(words), int(session), int(parent))
 
 
 def named(text: str) -> list[Running]:

@@ -13,7 +13,7 @@ import pika
 import requests
 
 from tests.servers.certificates import Authority, Certificate
-from tests.servers.process import HOST, Process, ServerError, free_ports, require
+from tests.servers.process import HERE, HOST, Place, Process, ServerError, free_ports, require
 
 _PLUGINS = "[rabbitmq_management,rabbitmq_federation,rabbitmq_federation_management]."
 
@@ -25,14 +25,22 @@ class RabbitMQNode:
     :param name: name of the Erlang node, for messages and logs
     :param tls: also listen for TLS, with certificates of an authority of its own
     :param settings: lines of ``rabbitmq.conf`` by their names, over the defaults below
+    :param place: where it runs
     """
 
     vhost = "/"
-    host = HOST
 
     def __init__(
-        self, directory: Path, name: str = "rabbit", *, tls: bool = False, settings: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        name: str = "rabbit",
+        *,
+        tls: bool = False,
+        settings: Mapping[str, str] | None = None,
+        place: Place = HERE,
     ) -> None:
+        self.place = place
+        self.host = place.host
         self.directory = directory
         self.name = name
         self.login = "fate"
@@ -49,8 +57,8 @@ class RabbitMQNode:
 
     def _write_configuration(self, tls: bool, settings: Mapping[str, str]) -> None:
         lines = [
-            f"listeners.tcp.1 = {HOST}:{self.port}",
-            f"management.tcp.ip = {HOST}",
+            f"listeners.tcp.1 = {self.place.listen}:{self.port}",
+            f"management.tcp.ip = {self.place.listen}",
             f"management.tcp.port = {self.management_port}",
             f"default_user = {self.login}",
             f"default_pass = {self.password}",
@@ -62,10 +70,10 @@ class RabbitMQNode:
         ]
         if tls:
             self.authority = Authority(self.directory / "tls")
-            server = self.authority.issue("server", HOST, "localhost")
+            server = self.authority.issue("server", self.place.public, "localhost")
             self.client_certificate = self.authority.issue("client")
             lines += [
-                f"listeners.ssl.1 = {HOST}:{self.tls_port}",
+                f"listeners.ssl.1 = {self.place.listen}:{self.tls_port}",
                 f"ssl_options.cacertfile = {self.authority.certificate}",
                 f"ssl_options.certfile = {server.certificate}",
                 f"ssl_options.keyfile = {server.key}",
@@ -104,7 +112,9 @@ class RabbitMQNode:
             "ERL_EPMD_ADDRESS": HOST,
             "ERL_EPMD_PORT": str(self._epmd_port),
         }
-        self._process = Process(f"RabbitMQ ({self.name})", [server], place / "node.log", env=env, cwd=place)
+        self._process = Process(
+            f"RabbitMQ ({self.name})", [server], place / "node.log", env=env, cwd=place, place=self.place
+        )
 
     def wait_ready(self, seconds: float = 120) -> None:
         """Wait until AMQP and the management API answer."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 
-from tests.servers.process import HOST, Process, Server, ServerError, free_ports, require
+from tests.servers.process import HERE, Place, Process, Server, ServerError, free_ports, require
 from tests.servers.processes import running
 
 _EXECUTOR = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
@@ -36,11 +36,11 @@ def spark_home() -> Path:
 QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
-def spark_environment() -> dict[str, str]:
-    """What a process needs in its environment to run spark-submit from this Python's pyspark, on loopback only."""
+def spark_environment(place: Place = HERE) -> dict[str, str]:
+    """What a process needs in its environment to run spark-submit from this Python's pyspark, on one address only."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {
-        "SPARK_HOME": str(spark_home()), "SPARK_LOCAL_IP": HOST, "PATH": path, "PYSPARK_PYTHON": sys.executable,
+        "SPARK_HOME": str(spark_home()), "SPARK_LOCAL_IP": place.host, "PATH": path, "PYSPARK_PYTHON": sys.executable,
         "SPARK_SUBMIT_OPTS": QUICK_JVM, "SPARK_LAUNCHER_OPTS": QUICK_JVM,
     }  # fmt: skip
 
@@ -55,11 +55,19 @@ class SparkStandalone(Server):
     :param cores: cores that the worker offers
     :param memory_mib: memory that the worker offers, MiB
     :param cores_per_application: what an application gets that does not ask
+    :param place: where it runs
     """
 
     def __init__(
-        self, directory: Path, *, cores: int = 8, memory_mib: int = 8192, cores_per_application: int = 2
+        self,
+        directory: Path,
+        *,
+        cores: int = 8,
+        memory_mib: int = 8192,
+        cores_per_application: int = 2,
+        place: Place = HERE,
     ) -> None:
+        self.place = place
         self.directory = directory
         self.cores, self.memory_mib, self.cores_per_application = cores, memory_mib, cores_per_application
         self.port, self.web_port, self.rest_port, self._worker_port, self._worker_web_port = free_ports(5)
@@ -70,12 +78,12 @@ class SparkStandalone(Server):
     @property
     def url(self) -> str:
         """What ``--master`` takes."""
-        return f"spark://{HOST}:{self.port}"
+        return f"spark://{self.place.host}:{self.port}"
 
     @property
     def web_url(self) -> str:
         """The master's page."""
-        return f"http://{HOST}:{self.web_port}"
+        return f"http://{self.place.host}:{self.web_port}"
 
     # -- life
 
@@ -83,7 +91,7 @@ class SparkStandalone(Server):
         require("java", "openjdk-17-jre-headless", f"{os.environ.get('JAVA_HOME', '')}/bin")
         return (
             {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
-            | spark_environment()
+            | spark_environment(self.place)
             | {
                 "SPARK_DAEMON_MEMORY": "256m",
                 "JAVA_TOOL_OPTIONS": QUICK_JVM,  # executors take it from the worker
@@ -92,7 +100,7 @@ class SparkStandalone(Server):
                         f"-Dspark.deploy.defaultCores={self.cores_per_application}",
                         "-Dspark.master.rest.enabled=true",
                         f"-Dspark.master.rest.port={self.rest_port}",
-                        f"-Dspark.master.rest.host={HOST}",
+                        f"-Dspark.master.rest.host={self.place.host}",
                     ]
                 ),
             }
@@ -102,15 +110,16 @@ class SparkStandalone(Server):
         """Start master and worker without waiting; the worker keeps asking until the master is there."""
         spark_class = [str(spark_home() / "bin" / "spark-class")]
         env = self._environment()
-        master = ["org.apache.spark.deploy.master.Master", "--host", HOST, "--port", str(self.port)]
+        master = ["org.apache.spark.deploy.master.Master", "--host", self.place.host, "--port", str(self.port)]
         master += ["--webui-port", str(self.web_port)]
-        worker = ["org.apache.spark.deploy.worker.Worker", "--host", HOST, "--port", str(self._worker_port)]
+        worker = ["org.apache.spark.deploy.worker.Worker", "--host", self.place.host, "--port", str(self._worker_port)]
         worker += ["--webui-port", str(self._worker_web_port), "--cores", str(self.cores)]
         worker += ["--memory", f"{self.memory_mib}m", "--work-dir", str(self.directory / "work"), self.url]
         where = self.directory
-        self._master = Process("Spark master", spark_class + master, where / "master.log", env=env, cwd=where)
+        how = {"env": env, "cwd": where, "place": self.place}
+        self._master = Process("Spark master", spark_class + master, where / "master.log", **how)
         self._master.wait_until(lambda: "Starting Spark master" in self._master_log(), "starting", 60)
-        self._worker = Process("Spark worker", spark_class + worker, where / "worker.log", env=env, cwd=where)
+        self._worker = Process("Spark worker", spark_class + worker, where / "worker.log", **how)
 
     def _master_log(self) -> str:
         return (self.directory / "master.log").read_text(errors="replace")
@@ -151,7 +160,7 @@ class SparkStandalone(Server):
         :param application: only those of this application (its id or its name)
         """
         ids = {app["id"] for app in self.state()["activeapps"] if application in ("", app["id"], app["name"])}
-        worker = f"spark://Worker@{HOST}:{self._worker_port}"
+        worker = f"spark://Worker@{self.place.host}:{self._worker_port}"
         return sorted(
             one.pid
             for one in running()
@@ -180,8 +189,8 @@ class SparkStandalone(Server):
         :raises ServerError: it failed; the message has the end of its output
         """
         done = subprocess.run(
-            [str(spark_home() / "bin" / "spark-submit"), "--master", self.url, *arguments],
-            env=os.environ | spark_environment(),
+            [*self.place.enter, str(spark_home() / "bin" / "spark-submit"), "--master", self.url, *arguments],
+            env=os.environ | spark_environment(self.place),
             capture_output=True,
             text=True,
             timeout=seconds,

@@ -399,6 +399,12 @@ class Session(Exchange):
             self._say_bye(left=True)
         self.transport.close(remove=True)
 
+    @property
+    def over(self) -> bool:
+        """Whether all the others have said bye, so that none of them needs to hear of this party again."""
+        with self._lock:
+            return all(peer.bye for peer in self._peers.values())
+
     def _say_bye(self, *, left: bool) -> None:
         for name, peer in self._peers.items():
             if not peer.left and not (left and peer.bye):

@@ -17,8 +17,8 @@ from airflow_provider_fate.runtime.federation import amqp, rabbitmq
 from airflow_provider_fate.runtime.federation.abort import tell_peers
 from airflow_provider_fate.runtime.federation.checks import Array
 from airflow_provider_fate.runtime.federation.config import transport_from_config
-from airflow_provider_fate.runtime.federation.keys import Keys, encode_key
 from airflow_provider_fate.runtime.federation.queues import queue_name
+from tests.servers.organisations import key_pairs
 from tests.servers.process import HOST as LOOPBACK
 from tests.servers.process import free_ports
 from tests.servers.rabbitmq import RabbitMQNode
@@ -40,13 +40,6 @@ def config(node: RabbitMQNode, vhost: str, **changes: Any) -> dict[str, Any]:
 def route(node: RabbitMQNode, vhost: str, **changes: Any) -> dict[str, Any]:
     whole = config(node, vhost, **changes)
     return {key: whole[key] for key in ("host", "port", "vhost", "login", "password")}
-
-
-def key_pairs(*party_ids: str) -> list[dict[str, Any]]:
-    """For each party the fields of a config by which messages are encrypted."""
-    private = {party_id: secrets.token_bytes(32) for party_id in party_ids}
-    public = {party_id: encode_key(Keys(key).public) for party_id, key in private.items()}
-    return [{"private_key": encode_key(key), "peer_keys": public} for key in private.values()]
 
 
 def players(*configs: dict[str, Any], parties=ALL, wait: float = 30.0) -> list[Player]:

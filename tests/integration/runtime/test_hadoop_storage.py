@@ -93,3 +93,32 @@ def test_a_file_system_without_such_a_rename(storage: HadoopStorage, monkeypatch
     with pytest.raises(StorageError, match="exists already"):
         storage.write_bytes("old/b", b"")
         storage.rename("old/a", "old/b")
+
+
+def test_a_datanode_that_is_away_for_a_while_is_waited_for(storage: HadoopStorage, hdfs: HDFS) -> None:
+    storage.write_bytes("away/kept", b"kept")
+    hdfs.kill("datanode")
+    back = threading.Timer(4, hdfs.start_daemon, ["datanode"])
+    back.start()
+    try:
+        storage.write_bytes("away/new", b"new")  # no DataNode takes it, and then one does
+        assert storage.read_bytes("away/new") == b"new"
+        assert storage.read_bytes("away/kept") == b"kept"
+        assert storage.list("away") == ["kept", "new"], "nothing of the attempts is left"
+    finally:
+        back.join()
+        hdfs.wait_ready()
+
+
+def test_a_datanode_that_stays_away_is_an_error_that_says_so(storage: HadoopStorage, hdfs: HDFS, monkeypatch) -> None:
+    monkeypatch.setattr(HadoopStorage, "patience", 2.0)
+    storage.write_bytes("gone/kept", b"kept")
+    hdfs.kill("datanode")
+    try:
+        with pytest.raises(StorageError, match=r"cannot write .*gone/new.*could only be written to .*tried for \d+ s"):
+            storage.write_bytes("gone/new", b"new")
+        with pytest.raises(StorageError, match=r"cannot read .*gone/kept: BlockMissingException.*tried for \d+ s"):
+            storage.read_bytes("gone/kept")
+    finally:
+        hdfs.start_daemon("datanode")
+        hdfs.wait_ready()

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_fate.errors import FateError
+from airflow_provider_fate.errors import FateError, TransportError
 from airflow_provider_fate.hooks.stores import models, tables
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.operators._submit import FateSubmitOperator
+from airflow_provider_fate.operators._work import WorkDirectory
 from airflow_provider_fate.operators.predict import FatePredictOperator
 from airflow_provider_fate.operators.train import FateTrainOperator
 from airflow_provider_fate.runtime.data import Model
@@ -34,13 +35,14 @@ class Ti:
 def prepared(connections: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Prepares a task as its ``execute`` does, without starting anything."""
     monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path / "logs"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def prepare(operator: type[FateSubmitOperator] = FateTrainOperator, **arguments: Any) -> FateSubmitOperator:
         arguments = {"role": "guest", "party_id": 9999, **arguments}
         if operator is FateTrainOperator:
             arguments.setdefault("job", JOB)
         task = operator(task_id="lr", **arguments)
-        task._work = Path(tempfile.mkdtemp(dir=tmp_path))
+        task._work = WorkDirectory()
         task._prepare({"ti": Ti()})
         return task
 
@@ -96,6 +98,30 @@ def test_a_password_is_in_the_job_file_only(prepared, monkeypatch):
     assert "hunter2hunter2" in Path(task.application_args[0]).read_text()
     assert "hunter2hunter2" not in words
     assert "hunter2hunter2" not in json.dumps(task._hook._env or {})
+
+
+def test_a_secret_of_sparks_is_in_the_directory_of_the_try(prepared):
+    """Which somebody removes, also where the task is killed."""
+    task = prepared(conf={"spark.authenticate.secret": "geheim"})
+    words = command(task)
+    path = Path(words[words.index("--properties-file") + 1])
+    assert "geheim" in path.read_text() and task._work.path in path.parents
+
+
+def test_sparks_own_temporary_files_are_there_too_unless_somebody_said_where(prepared, monkeypatch, tmp_path):
+    task = prepared()
+    command(task)
+    assert task._hook._env["SPARK_LOCAL_DIRS"] == str(task._work.path)
+    defaults = tmp_path / "spark-defaults.conf"
+    defaults.write_text("spark.master local\nspark.local.dir\t/big/disk\n")
+    for arguments in ({"conf": {"spark.local.dir": "/big/disk"}}, {"properties_file": str(defaults)}):
+        task = prepared(**arguments)
+        command(task)
+        assert "SPARK_LOCAL_DIRS" not in task._hook._env, arguments
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", "/big/disk")
+    task = prepared()
+    command(task)
+    assert "SPARK_LOCAL_DIRS" not in task._hook._env, "that of the environment stays"
 
 
 def test_the_command_on_this_machine(prepared):
@@ -176,9 +202,7 @@ def test_on_yarn_the_job_file_is_shipped(prepared, monkeypatch):
     # nobody could say how an application of an earlier try went
     assert not task.durable
     extra = {"yarn_resourcemanager_webapp_address": "http://rm:8088"}
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_YARN", json.dumps({"conn_type": "fate_spark", "host": "yarn", "extra": extra})
-    )
+    monkeypatch.setenv("AIRFLOW_CONN_YARN", json.dumps({"conn_type": "fate_spark", "host": "yarn", "extra": extra}))
     task = prepared(spark_conn_id="yarn", spark_run={"deploy-mode": "cluster"})
     assert task._yarn_track_via_rm_api
     assert task.durable
@@ -209,6 +233,40 @@ def test_refused_before_anything_is_submitted(prepared, tmp_path, arguments, wor
     with pytest.raises(AirflowFailException, match=words):  # so that Airflow does not try it again
         FateTrainOperator(task_id="t", **{"role": "guest", "party_id": 9999, "job": JOB, **arguments}).execute({})
     assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("states", "fails"),
+    [
+        (["running", "running"], False),
+        (["success", "running"], False),
+        (["running", "failed"], True),
+        ([TransportError("it cannot be reached"), "running"], False),
+        ([TransportError("it cannot be reached"), "failed"], True),
+    ],
+)
+def test_another_try_ends_at_once_where_a_peers_run_has_failed(prepared, monkeypatch, states, fails):
+    class Site:
+        def __init__(self, conn_id: str) -> None:
+            self.conn_id = conn_id
+
+        def run_state(self, dag_id: str, run_id: str) -> str:
+            answer = states[0 if self.conn_id == "site_1" else 1]
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    monkeypatch.setattr("airflow_provider_fate.hooks.site.FateSiteHook", Site)
+    run = {"dag_id": "fate_invited", "run_id": "job"}
+    peers = {
+        party: {"party": party, "conn_id": conn_id, "url": f"https://{conn_id}", **run}
+        for party, conn_id in (("host-10000", "site_1"), ("arbiter-10001", "site_2"))
+    }
+    if fails:
+        with pytest.raises(AirflowFailException, match="the run of arbiter-10001 has failed .*https://site_2"):
+            prepared(peers=peers)
+        monkeypatch.setattr(Ti, "try_number", 1)  # nobody looks at the first try: all have just accepted
+    assert prepared(peers=peers).job_id
 
 
 def test_a_conf_for_prediction_is_not_trained(prepared):

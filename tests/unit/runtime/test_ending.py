@@ -38,6 +38,7 @@ POINTS: dict[str, tuple[Any, ...]] = {
     "when it had stored": (Ending, "store", 1, {"after": True}),
     "when it had said bye to one": (Session, "_packed_bye", 2, {}),
     "when all were gone": (Session, "finish", 1, {"after": True}),
+    "when it had written down that they were": (Ending, "finish", 1, {"after": True}),
 }
 
 
@@ -63,6 +64,25 @@ def test_a_killed_party(breast: Parties, job: Job, kills: Kills, point: str, lat
     places = list(POINTS)
     if not late or places.index(point) > places.index("when it had told one peer"):
         assert needed == 4, breast.lines  # nobody else had to be tried again
+
+
+@pytest.mark.parametrize(
+    ("point", "told"),
+    [("when it had stored", True), ("when it had written down that they were", False)],
+)
+def test_nobody_is_told_who_needs_no_telling(
+    breast: Parties, job: Job, kills: Kills, monkeypatch: pytest.MonkeyPatch, point: str, told: bool
+) -> None:
+    """What would be told to peers that are done for good stays with the broker until it expires."""
+    left: list[str] = []
+    leave = Session.leave
+    monkeypatch.setattr(Session, "leave", lambda session, ended: (left.append(ended), leave(session, ended))[1])
+    owner, name, call, options = POINTS[point]
+    kills.at(HOST, owner, name, call, **options)
+    finish(breast, job, breast.start(job, wait=WAIT), late=True)
+    check_stored(breast, job)
+    assert bool(left) == told
+    assert breast.lines[HOST][-1].startswith("going on from the end")
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])

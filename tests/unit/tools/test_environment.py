@@ -78,7 +78,7 @@ def test_a_newer_one_on_path_is_taken_when_python3_is_too_old(tools_only):
 def test_an_unknown_command_is_told():
     done = run(os.defpath, "dmeo", PYTHON=sys.executable)
     assert done.returncode == 1
-    assert done.stderr == "error: 'dmeo' is none of demo, ui, test, bench, venv, clean\n"
+    assert done.stderr == "error: 'dmeo' is none of demo, ui, test, bench, chaos, venv, clean\n"
 
 
 def test_a_given_environment_is_taken_and_nothing_installed(monkeypatch):
