@@ -55,6 +55,7 @@ def struck(monkeypatch) -> list[list[str]]:
     monkeypatch.setattr(module, "state_of", lambda sites: {})
     monkeypatch.setattr(module, "left_behind", lambda sites, runs, before: [])
     monkeypatch.setattr(command, "Sites", Quiet)
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
 
     def strike(sites, runs, dice):
         seen.append([run.run_id for run in runs])
