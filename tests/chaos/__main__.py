@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -35,6 +36,8 @@ def main(arguments: list[str]) -> int:
     directory = chosen.keep or Path(tempfile.mkdtemp(prefix="fate-chaos-"))
     directory.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
+    # who is told to end removes networks and disks, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with Sites(directory) as sites:
             say(f"two organisations are up after {time.monotonic() - began:.0f} s")

@@ -85,8 +85,9 @@ def judge(sites: Sites, run: Run, fault: Fault, step: int, undisturbed: dict[str
 
 
 def sessions(log: str) -> int:
-    """How often a party met the others, or tried to."""
-    return log.count("waiting for host-10000 (") + log.count("waiting for host-10000, arbiter-10000 (")
+    """How often a party met the others, or did without as it had come to the end before."""
+    begun = ("waiting for host-10000 (", "waiting for host-10000, arbiter-10000 (", "going on from the end")
+    return sum(log.count(words) for words in begun)
 
 
 def left_behind(sites: Sites, runs: Sequence[Run], before: dict[str, Any]) -> list[str]:

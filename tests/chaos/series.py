@@ -84,13 +84,21 @@ class Series:
             one.dice = random.Random(f"{self.seed}/{one.run.run_id}/{one.run.job.name}")
         if fault.aimed:
             with ThreadPoolExecutor() as pool:
-                list(pool.map(lambda one: self._strike_at([one], fault), struck))
+                list(pool.map(lambda one: self._strike_or_say([one], fault), struck))
         else:
-            self._strike_at(struck, fault)
+            self._strike_or_say(struck, fault)
         for one in struck:
             judge(self.sites, one.run, fault, one.step, self._undisturbed[one.run.job.name], one.outcome)
         struck[0].outcome.left = left_behind(self.sites, [one.run for one in struck], before)
         return [one.outcome for one in struck]
+
+    def _strike_or_say(self, struck: Sequence[_Struck], fault: Fault) -> None:
+        """Strike; where that cannot be done, the series goes on and says so in the end."""
+        try:
+            self._strike_at(struck, fault)
+        except Exception as error:  # noqa: BLE001
+            for one in struck:
+                one.outcome.broken.append(str(error)[-1000:] or repr(error))
 
     def _strike_at(self, struck: Sequence[_Struck], fault: Fault) -> None:
         """Strike when the first of the runs is at its point, and wait until all have ended."""

@@ -76,7 +76,8 @@ class Network(Server):
         for device, address in (("sites", public), ("tests", host)):
             ip("-n", namespace, "addr", "add", f"{address}/27", "dev", device)
             ip("-n", namespace, "link", "set", device, "up")
-        ip("-n", namespace, "route", "add", "default", "via", gateway)
+        # no more than that: what asks for names must hear at once that there is no way to a name server, cut or not
+        ip("-n", namespace, "route", "add", f"{_PREFIX}.{self._block}.0/24", "via", gateway)
         enter = (_program("nsenter"), f"--net=/run/netns/{namespace}")
         self.places[name] = Place(host=host, listen="0.0.0.0", public=public, enter=enter)
 

@@ -60,6 +60,8 @@ def test_the_same_model_after_a_checkpoint_is_what_is_promised():
     assert judged(logs={"guest-9999": FIRST}).kept
     kept = judged(logs={"guest-9999": f"{AGAIN}\nhetero_secureboost_0: going on after round 5"})
     assert kept.kept and (kept.outcome, kept.continued) == ("same model", "step 5")
+    kept = judged(logs={"guest-9999": f"{FIRST}\ngoing on from the end, to which an earlier try had come before"})
+    assert kept.kept and kept.continued == "the end"
 
 
 @pytest.mark.parametrize(
