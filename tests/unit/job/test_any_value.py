@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.job.conf import Job
+from airflow_provider_fate.job.plain import join
 
 from .jobs import load
 
@@ -82,7 +83,7 @@ def test_one_key_added(name: str, data: st.DataObject) -> None:
             return
         # The only free names are those of Spark's properties, of components that the DSL lacks, which it says, and
         # the indexes of parties; parameters of the DSL's outputs are lists.
-        said = any(f"{path[-1]} has no effect: " in notice for notice in job.notices)
+        said = any(f"{join('', path[-1])} has no effect: " in notice for notice in job.notices)
         assert path[1:3] == ("job_parameters", "spark_run") or path[-3] == "role" or said, job
 
 
