@@ -413,7 +413,7 @@ def test_no_conf_is_an_empty_one(hook, site):
         ({"a": 1}, {"a": 1, "c": {"d": 4}}, "only there: c.d"),
         ({"a": {"b": 1}}, {"a.b": 1}, "the same names, nested in another way"),
         ({}, [1], "different: all of it"),
-        ({"k": 1}, {"k": 1, "x\n\x1b[31m" * 200: 1}, r"only there: x \[31mx"),
+        ({"k": 1}, {"k": 1, "x\n\x1b[31m" * 200: 1}, r"only there: x\\n\\x1b\[31mx"),
         ({str(i): i for i in range(13)}, {}, "and 3 more"),
     ],
 )
