@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -254,6 +254,21 @@ class Link:
         self.call(ending or self._close)
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(seconds)
+
+    def remove_queues(self, queues: Iterable[str], *, if_unused: bool = False) -> None:
+        """Delete queues, as far as the broker can be reached, and close; in the link's thread."""
+        channel, todo = self.channel, list(queues)
+        if channel is None or not channel.is_open:
+            self._close()
+            return
+
+        def next_queue(_frame: Any = None) -> None:
+            if todo:
+                channel.queue_delete(todo.pop(), if_unused=if_unused, callback=next_queue)
+            else:
+                self._close()
+
+        next_queue()
 
     def _close(self) -> None:
         connection = self._connection

@@ -37,6 +37,10 @@ class Transport(ABC):
     #: the wait. The session sets it
     on_wait: Callable[[Party], None] = staticmethod(lambda to: None)
 
+    #: set before :meth:`open` by a party that only has a last word to say: it goes to those who are there, or were and
+    #: may come back; nothing is made for others, and what is for them is dropped
+    last_word: bool = False
+
     @abstractmethod
     def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Deliver) -> None:
         """Connect, and call ``deliver(body)`` from a background thread for each body addressed to ``me``.
@@ -76,6 +80,9 @@ class Transport(ABC):
 
         :param ended: peers that have ended themselves, for which nothing is kept in any case
         """
+
+    def forget(self, left: Iterable[Party]) -> None:  # noqa: B027 - most transports make nothing for peers
+        """These peers have left for good: :meth:`close` removes what was made for them meanwhile."""
 
     @abstractmethod
     def close(self, *, remove: bool) -> None:

@@ -177,6 +177,8 @@ class DirectoryTransport(Transport):
                 try:
                     self._write(directory, name, body)
                 except FileNotFoundError:  # not made yet, or the receiver ended a run and removed it
+                    if self.last_word:
+                        return
                     self._make(directory)
                     self._write(directory, name, body)
             except OSError as error:

@@ -310,6 +310,7 @@ class Exchange:
         elif self._met:
             return
         elif bye.session and bye.session == self._ended:
+            peer.left = peer.left or bye.left
             self._settled = PeerFinished(str(peer.party), f"{peer.party} has finished the job: all had come to the end")
         elif not peer.here:
             self.log(

@@ -63,14 +63,19 @@ class Publisher(Link):
     """Sends to queues of one broker, with confirms.
 
     :param queues: name -> what is called about once a second while a sender waits for the queue's receiver
+    :param make: whether queues that are not there are made; else what is sent to them is dropped
     """
 
-    def __init__(self, *args: Any, queues: Mapping[str, Callable[[], None]], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, queues: Mapping[str, Callable[[], None]], make: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._make = make
         self._queues = dict(queues)
         self._backlogs = {queue: _Backlog() for queue in queues}
         self._asking: Channel | None = None  # a channel of its own, as the broker closes it where a queue is missing
-        self._not_ours: set[str] = set()  # queues that this user may not declare
+        self._not_ours = set() if make else set(queues)  # queues that are not declared here, or not by this user
+        self._left: set[str] = set()  # queues whose receivers have left for good
         self._declaring: str | None = None
         self._outbox: deque[_Item] = deque()
         self._unconfirmed: OrderedDict[int, _Item] = OrderedDict()
@@ -123,6 +128,15 @@ class Publisher(Link):
                 self.lock.wait(left)
             if self.error is not None and self._bytes:
                 raise self.error
+
+    def remove_at_end(self, queue: str) -> None:
+        """Nobody takes from this queue any more."""
+        self._left.add(queue)
+
+    def remove_and_stop(self) -> None:
+        """Delete the queues that nobody takes from, as far as the broker lets this user, and end."""
+        left = self._left - self._not_ours
+        self.stop(ending=(lambda: self.remove_queues(left, if_unused=True)) if left else None)
 
     # -- in the link's thread
 
@@ -249,7 +263,7 @@ class Publisher(Link):
             strays = bool(self._stray)
             for item in done:
                 self._window -= len(item.body)
-                if refused or item.returned:
+                if refused or (item.returned and self._make):
                     item.returned = False
                     self._stray.append(item)
                 else:

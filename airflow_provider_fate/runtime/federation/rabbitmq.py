@@ -83,21 +83,7 @@ class _Consumer(Link):
 
     def remove_and_stop(self) -> None:
         """Delete the queues, as far as the broker can be reached, and end."""
-        self.stop(ending=self._remove)
-
-    def _remove(self) -> None:
-        channel, todo = self.channel, list(self.queues)
-        if channel is None or not channel.is_open:
-            self._close()
-            return
-
-        def next_queue(_frame: Any = None) -> None:
-            if todo:
-                channel.queue_delete(todo.pop(), callback=next_queue)
-            else:
-                self._close()
-
-        next_queue()
+        self.stop(ending=lambda: self.remove_queues(self.queues))
 
 
 class RabbitMQTransport(Transport):
@@ -160,7 +146,9 @@ class RabbitMQTransport(Transport):
         for peer in peers:
             queues.setdefault(self.route(peer), {})[queue_name(job_id, me, peer)] = partial(self._on_wait, peer)
         for broker, names in queues.items():
-            self._publishers[broker] = Publisher(broker, f"{name} sends", queues=names, **self._options)
+            self._publishers[broker] = Publisher(
+                broker, f"{name} sends", queues=names, make=not self.last_word, **self._options
+            )
         self._consumer = _Consumer(
             self.broker,
             f"{name} receives",
@@ -210,9 +198,14 @@ class RabbitMQTransport(Transport):
         nobody = [queue_name(self._job_id, self._me, party) for party in ended] if self._me is not None else []
         self._forsaken = {queue: math.inf if queue in nobody else sent for queue, sent in self._drained.items()}
 
+    def forget(self, left: Iterable[Party]) -> None:
+        for party in left:
+            if (publisher := self._publishers.get(self.route(party))) is not None:
+                publisher.remove_at_end(queue_name(self._job_id, self._me, party))
+
     def close(self, *, remove: bool) -> None:
         for publisher in self._publishers.values():
-            publisher.stop()
+            publisher.remove_and_stop()
         if self._consumer is not None:
             if remove:
                 if self._drained:

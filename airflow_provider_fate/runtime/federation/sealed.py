@@ -145,6 +145,7 @@ class SealedTransport(Transport):
         self._deliver = deliver
         self.inner.log = lambda text: self.log(text)
         self.inner.on_wait = lambda to: self.on_wait(to)
+        self.inner.last_word = self.last_word
         self._thread = threading.Thread(target=self._work, name=f"sealed-{me}", daemon=True)
         self._thread.start()
         self.inner.open(job_id, me, peers, self._on_frame)
@@ -163,6 +164,9 @@ class SealedTransport(Transport):
 
     def forsake(self, ended: Iterable[Party]) -> None:
         self.inner.forsake(ended)
+
+    def forget(self, left: Iterable[Party]) -> None:
+        self.inner.forget(left)
 
     def close(self, *, remove: bool) -> None:
         self._todo.put(None)

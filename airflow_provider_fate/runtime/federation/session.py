@@ -360,12 +360,16 @@ class Session(Exchange):
     def leave(self, ended: str) -> None:
         """Tell all the peers that all had come to the end in session ``ended``, and end without waiting for anybody.
 
-        For a party that has stored its results without meeting the others again. Never raises; at most some seconds.
+        For a party that has stored its results without meeting the others again. Those who have left are not told.
+        Never raises; at most some seconds.
         """
+        self.transport.last_word = True
         with self._lock:
             self._stopped = True
             self._lock.notify_all()
-        self._end_with({peer.party: [self._packed_bye(name, ended, left=True)] for name, peer in self._peers.items()})
+            here = {name: peer.party for name, peer in self._peers.items() if not peer.left}
+            self.transport.forget(peer.party for peer in self._peers.values() if peer.left)
+        self._end_with({party: [self._packed_bye(name, ended, left=True)] for name, party in here.items()})
 
     def finish(self, wait: float | None = None) -> None:
         """Say bye, wait until all the others do, and remove this party's queues or files.

@@ -22,7 +22,7 @@ from tests.servers.organisations import key_pairs
 from tests.servers.process import HOST as LOOPBACK
 from tests.servers.process import free_ports
 from tests.servers.rabbitmq import RabbitMQNode
-from tests.unit.federation.playing import ALL, GUEST, HOST, JOB, Player, anything, together, until
+from tests.unit.federation.playing import ALL, ARBITER, GUEST, HOST, JOB, Player, anything, together, until
 
 
 def config(node: RabbitMQNode, vhost: str, **changes: Any) -> dict[str, Any]:
@@ -275,8 +275,25 @@ def test_a_peer_that_is_killed_after_all_had_come_to_the_end(rabbitmq_node, vhos
         come_back()
     else:
         assert together(guest.session.finish, come_back) == [None, None]
-    left = [] if not gone else [queue_name(JOB, HOST, GUEST)]  # it expires
-    until(lambda: queues(rabbitmq_node, vhost) == left, 10)
+    until(lambda: queues(rabbitmq_node, vhost) == [], 10)
+
+
+def test_a_last_word_is_for_those_who_were_there_and_makes_no_queue(rabbitmq_node, vhost):
+    guest, host, arbiter = players(config(rabbitmq_node, vhost))
+    meet(guest, host, arbiter)
+    ended = host.session.id
+    # the guest is killed, and will come back; the arbiter has left for good
+    guest.session._stopped = True
+    guest.session.transport.close(remove=False)
+    arbiter.session.transport.close(remove=True)
+    host.session.transport.close(remove=False)
+    (_, again, _) = players(config(rabbitmq_node, vhost))
+    again.session.leave(ended)
+    assert sorted(queues(rabbitmq_node, vhost)) == [queue_name(JOB, ARBITER, GUEST), queue_name(JOB, HOST, GUEST)]
+    (back, _, _) = players(config(rabbitmq_node, vhost))
+    with pytest.raises(PeerFinished, match="host-10000"):
+        back.session.meet(ended=ended)
+    back.session.abort("the test is over")
 
 
 def test_queues_that_somebody_deletes_come_back(rabbitmq_node, vhost):
