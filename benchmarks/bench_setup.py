@@ -9,6 +9,7 @@ starts two brokers of its own.
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import statistics
 import sys
@@ -175,10 +176,10 @@ def measure(mode: str, jobs: int, nodes: list[Any]) -> str:
         alone.append(took)
         together([half.take_down for half in halves])
     barrier, results = _processes.Barrier(PROCESSES + 1), _processes.Queue()
-    share = jobs // PROCESSES
+    ends = [jobs * number // PROCESSES for number in range(PROCESSES + 1)]
     workers = [
-        _processes.Process(target=many, args=(mode, number * share, share, descriptions, vhost, barrier, results))
-        for number in range(PROCESSES)
+        _processes.Process(target=many, args=(mode, first, end - first, descriptions, vhost, barrier, results))
+        for first, end in itertools.pairwise(ends)
     ]
     for worker in workers:
         worker.start()

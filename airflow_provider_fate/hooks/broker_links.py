@@ -183,8 +183,14 @@ class BrokerLinks:
         link_seen, state = False, State(False, "")
         while True:
             found = self._request("GET", "federation-links", self.broker.vhost)
-            if found.status != 200 or not isinstance(found.content, list):
+            if found.status in (401, 403, 404):
                 return None
+            if found.status != 200 or not isinstance(found.content, list):
+                # the broker has been seen to fail at this while a link goes away
+                if time.monotonic() >= end:
+                    return State(False, f"its state cannot be read: {self._without_secrets(found.reason)}")
+                time.sleep(_POLL)
+                continue
             link = next((one for one in found.content if one.get("queue") == queue), None)
             if link is None:
                 state = State(False, "there is none; does another policy win over ours?")
