@@ -34,6 +34,29 @@ def parties(*configs) -> list[Player]:
     ]
 
 
+def begin_to_send(guest: Player) -> tuple[threading.Thread, list[int]]:
+    """Send more than the receiver takes; returns a while after it has gone as far as it goes."""
+    sent: list[int] = []
+
+    def send() -> None:
+        federation = guest.session.federation()
+        for number in range(VALUES):
+            federation.send(HOST, f"{number}", value(number))
+            sent.append(number)
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    until(lambda: guest.session._send_began is not None, 20)
+    time.sleep(1.5)  # the receiver computes
+    return thread, sent
+
+
+def receive(host: Player, count: int) -> None:
+    federation = host.session.federation()
+    for number in range(count):
+        assert (federation.receive(GUEST, f"{number}", lambda value: None) == number % 256).all()
+
+
 @pytest.mark.parametrize("mode", ["shared", "routes", "encrypted"])
 def test_a_slow_receiver_slows_the_sender(two_rabbitmq_nodes, mode):
     node, other = two_rabbitmq_nodes
@@ -52,25 +75,12 @@ def test_a_slow_receiver_slows_the_sender(two_rabbitmq_nodes, mode):
         where = (node, vhost)
     guest, host = parties(*configs)
     meet(guest, host)
-    sent: list[int] = []
-
-    def send() -> None:
-        federation = guest.session.federation()
-        for number in range(VALUES):
-            federation.send(HOST, f"{number}", value(number))
-            sent.append(number)
-
-    thread = threading.Thread(target=send, daemon=True)
-    thread.start()
-    until(lambda: guest.session._send_began is not None, 20)
-    time.sleep(1.5)  # the receiver computes
+    thread, sent = begin_to_send(guest)
     assert len(sent) <= HELD + PREFETCH + BACKLOG + BUFFER + 32
     assert host.session._peers[str(GUEST)].inbox.unread <= (HELD + PREFETCH + 2) * MIB
     waiting = where[0].queues(where[1])[queue_name(JOB, GUEST, HOST)]
     assert BACKLOG <= waiting <= BACKLOG + BUFFER + 32
-    federation = host.session.federation()
-    for number in range(VALUES):
-        assert (federation.receive(GUEST, f"{number}", lambda value: None) == number % 256).all()
+    receive(host, VALUES)
     thread.join(20)
     assert len(sent) == VALUES
     finish(guest, host)
@@ -92,9 +102,7 @@ def test_a_held_back_receiver_gets_everything_once_after_a_reconnection(two_rabb
     for name in known():
         node.api("DELETE", f"connections/{name.replace(' ', '%20').replace('>', '%3E')}")
     time.sleep(1)
-    federation = host.session.federation()
-    for number in range(count):
-        assert (federation.receive(GUEST, f"{number}", lambda value: None) == number % 256).all()
+    receive(host, count)
     finish(guest, host)
 
 

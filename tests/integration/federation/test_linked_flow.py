@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
 
 from airflow_provider_fate.runtime.federation.queues import queue_name
 from tests.integration.federation.linked import NOTHING, hooks, links_of, sides
-from tests.integration.federation.test_flow import BACKLOG, BUFFER, HELD, MIB, PREFETCH, VALUES, parties, value
+from tests.integration.federation.test_flow import (
+    BACKLOG,
+    BUFFER,
+    HELD,
+    MIB,
+    PREFETCH,
+    VALUES,
+    begin_to_send,
+    parties,
+    receive,
+)
 from tests.integration.federation.test_rabbitmq import finish, meet
 from tests.integration.hooks.conftest import connect
-from tests.unit.federation.playing import GUEST, HOST, JOB, until
+from tests.unit.federation.playing import GUEST, HOST, JOB
 
 __all__ = ["connect"]
 
@@ -29,27 +36,14 @@ def test_a_slow_receiver_slows_the_sender(pair, connect):
         one.set_up()
     guest, host = parties(*(hook.transport_config() for hook in both))
     meet(guest, host)
-    sent: list[int] = []
-
-    def send() -> None:
-        federation = guest.session.federation()
-        for number in range(VALUES):
-            federation.send(HOST, f"{number}", value(number))
-            sent.append(number)
-
-    thread = threading.Thread(target=send, daemon=True)
-    thread.start()
-    until(lambda: guest.session._send_began is not None, 20)
-    time.sleep(1.5)  # the receiver computes
+    thread, sent = begin_to_send(guest)
     link = 32  # messages on their way from broker to broker
     queue = queue_name(JOB, GUEST, HOST)
     assert len(sent) <= HELD + PREFETCH + 2 * link + BACKLOG + BUFFER + 32
     assert host.session._peers[str(GUEST)].inbox.unread <= (HELD + PREFETCH + 2) * MIB
     waiting = [side.node.queues(side.vhost)[queue] for side in pair]
     assert BACKLOG <= waiting[0] <= BACKLOG + BUFFER + 32 and waiting[1] <= 2 * link
-    federation = host.session.federation()
-    for number in range(VALUES):
-        assert (federation.receive(GUEST, f"{number}", lambda value: None) == number % 256).all()
+    receive(host, VALUES)
     thread.join(20)
     assert len(sent) == VALUES
     finish(guest, host)
