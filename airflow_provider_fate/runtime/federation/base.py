@@ -37,9 +37,9 @@ class Transport(ABC):
     #: the wait. The session sets it
     on_wait: Callable[[Party], None] = staticmethod(lambda to: None)
 
-    #: set before :meth:`open` by a party that only has a last word to say: it goes to those who are there, or were and
-    #: may come back; nothing is made for others, and what is for them is dropped
-    last_word: bool = False
+    #: set by a party that has last words to say only: they go to those who are there, or were killed and may come back;
+    #: nothing is made for a peer that has left, and what is for it is dropped
+    last_words: bool = False
 
     @abstractmethod
     def open(self, job_id: str, me: Party, peers: Iterable[Party], deliver: Deliver) -> None:

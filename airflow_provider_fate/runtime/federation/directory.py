@@ -177,7 +177,7 @@ class DirectoryTransport(Transport):
                 try:
                     self._write(directory, name, body)
                 except FileNotFoundError:  # not made yet, or the receiver ended a run and removed it
-                    if self.last_word:
+                    if self.last_words:
                         return
                     self._make(directory)
                     self._write(directory, name, body)

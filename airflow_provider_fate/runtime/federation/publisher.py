@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pika import BasicProperties, DeliveryMode
@@ -63,18 +63,18 @@ class Publisher(Link):
     """Sends to queues of one broker, with confirms.
 
     :param queues: name -> what is called about once a second while a sender waits for the queue's receiver
-    :param make: whether queues that are not there are made; else what is sent to them is dropped
+    :param last_words: see :meth:`say_last_words`; no queue is made then
     """
 
     def __init__(
-        self, *args: Any, queues: Mapping[str, Callable[[], None]], make: bool = True, **kwargs: Any
+        self, *args: Any, queues: Mapping[str, Callable[[], None]], last_words: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._make = make
+        self._last_words = last_words
         self._queues = dict(queues)
         self._backlogs = {queue: _Backlog() for queue in queues}
         self._asking: Channel | None = None  # a channel of its own, as the broker closes it where a queue is missing
-        self._not_ours = set() if make else set(queues)  # queues that are not declared here, or not by this user
+        self._not_ours = set(queues) if last_words else set()  # queues that are not declared here, or not by this user
         self._left: set[str] = set()  # queues whose receivers have left for good
         self._declaring: str | None = None
         self._outbox: deque[_Item] = deque()
@@ -129,6 +129,15 @@ class Publisher(Link):
             if self.error is not None and self._bytes:
                 raise self.error
 
+    def say_last_words(self, only: bool) -> None:
+        """Drop what is for a queue that is not there, from now on or no longer: its receiver has left."""
+        with self.lock:
+            self._last_words = only
+            if only:
+                self._bytes -= sum(len(item.body) for item in self._stray)
+                self._stray.clear()
+                self.lock.notify_all()
+
     def remove_at_end(self, queue: str) -> None:
         """Nobody takes from this queue any more."""
         self._left.add(queue)
@@ -145,7 +154,9 @@ class Publisher(Link):
         self._declaring = None
         self._ask()
         channel.add_on_return_callback(self._on_return)
-        channel.confirm_delivery(self._on_confirm, callback=lambda _: self._declare_next(list(self._queues)))
+        # once: a queue that was there and is not any more had its receiver leave
+        missing = [] if self._was_ready else list(self._queues)
+        channel.confirm_delivery(self._on_confirm, callback=lambda _: self._declare_next(missing))
 
     def _declare_next(self, queues: list[str]) -> None:
         while queues and queues[0] in self._not_ours:
@@ -263,7 +274,7 @@ class Publisher(Link):
             strays = bool(self._stray)
             for item in done:
                 self._window -= len(item.body)
-                if refused or (item.returned and self._make):
+                if refused or (item.returned and not self._last_words):
                     item.returned = False
                     self._stray.append(item)
                 else:
@@ -273,24 +284,12 @@ class Publisher(Link):
             self.lock.notify_all()
         if missing and not strays:
             _log.info("%s: not there yet: %s", self.broker, ", ".join(missing))
-            self.call_later(_AGAIN, lambda: self._retry(missing))
+            self.call_later(_AGAIN, self._retry)
         self._pump()
 
-    def _retry(self, queues: Iterable[str]) -> None:
-        """Declare what was missing, and send again what came back."""
-        if self.channel is None or not self.channel.is_open:
-            return
-        todo = [queue for queue in queues if queue not in self._not_ours]
-
-        def declared(_frame: Any = None) -> None:
-            if todo and self.channel is not None:
-                self._declaring = todo.pop()
-                declare(self.channel, self._declaring, declared)
-                return
-            self._declaring = None
-            with self.lock:
-                self._outbox.extendleft(reversed(self._stray))
-                self._stray.clear()
-            self._pump()
-
-        declared()
+    def _retry(self) -> None:
+        """Send again what came back; a receiver that comes makes its queue."""
+        with self.lock:
+            self._outbox.extendleft(reversed(self._stray))
+            self._stray.clear()
+        self._pump()

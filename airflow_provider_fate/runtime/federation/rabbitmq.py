@@ -120,12 +120,23 @@ class RabbitMQTransport(Transport):
             "reconnect_seconds": reconnect_seconds,
             "log": lambda text: self.log(text),
         }
+        self._last_words = False
         self._job_id = ""
         self._me: Party | None = None
         self._publishers: dict[Broker, Publisher] = {}
         self._consumer: _Consumer | None = None
         self._drained: dict[str, int] = {}  # queues that peers' brokers drain, and how many messages were sent there
         self._forsaken: dict[str, float] | None = None  # the same where the job has failed
+
+    @property
+    def last_words(self) -> bool:
+        return self._last_words
+
+    @last_words.setter
+    def last_words(self, only: bool) -> None:
+        self._last_words = only
+        for publisher in self._publishers.values():
+            publisher.say_last_words(only)
 
     @property
     def description(self) -> str:
@@ -147,7 +158,7 @@ class RabbitMQTransport(Transport):
             queues.setdefault(self.route(peer), {})[queue_name(job_id, me, peer)] = partial(self._on_wait, peer)
         for broker, names in queues.items():
             self._publishers[broker] = Publisher(
-                broker, f"{name} sends", queues=names, make=not self.last_word, **self._options
+                broker, f"{name} sends", queues=names, last_words=self.last_words, **self._options
             )
         self._consumer = _Consumer(
             self.broker,

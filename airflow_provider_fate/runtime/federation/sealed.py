@@ -134,6 +134,14 @@ class SealedTransport(Transport):
         self._error: FateError | None = None
 
     @property
+    def last_words(self) -> bool:
+        return self.inner.last_words
+
+    @last_words.setter
+    def last_words(self, only: bool) -> None:
+        self.inner.last_words = only
+
+    @property
     def description(self) -> str:
         return f"{self.inner.description}, encrypted"
 
@@ -145,7 +153,6 @@ class SealedTransport(Transport):
         self._deliver = deliver
         self.inner.log = lambda text: self.log(text)
         self.inner.on_wait = lambda to: self.on_wait(to)
-        self.inner.last_word = self.last_word
         self._thread = threading.Thread(target=self._work, name=f"sealed-{me}", daemon=True)
         self._thread.start()
         self.inner.open(job_id, me, peers, self._on_frame)

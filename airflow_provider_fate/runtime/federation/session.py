@@ -54,6 +54,7 @@ class Session(Exchange):
         :raises ProtocolError: a peer speaks another version, or something that is no protocol at all
         """
         self._begin(list(checkpoints), ended)
+        self.transport.last_words = False
         if self._thread is None:
             self.transport.on_wait = self._on_send_waits
             self.transport.open(self.job_id, self.me, [peer.party for peer in self._peers.values()], self._deliver)
@@ -299,6 +300,8 @@ class Session(Exchange):
             peers = [peer for peer in self._peers.values() if peer.party not in ended]
             last = {peer.party: self._last_words(peer, reason) for peer in peers}
         self.transport.forsake(ended)
+        # those who have not come yet find it in what was made for them when this party came
+        self.transport.last_words = self._thread is not None
         self._end_with(last)
 
     def _end_with(self, last: dict[Party, list[bytes]]) -> None:
@@ -363,7 +366,7 @@ class Session(Exchange):
         For a party that has stored its results without meeting the others again. Those who have left are not told.
         Never raises; at most some seconds.
         """
-        self.transport.last_word = True
+        self.transport.last_words = True
         with self._lock:
             self._stopped = True
             self._lock.notify_all()
@@ -386,6 +389,7 @@ class Session(Exchange):
             self._raise_pending()
             for peer in self._peers.values():
                 peer.said_bye = True
+        self.transport.last_words = True
         self._say_bye(left=False)
         end = time.monotonic() + (self.wait_seconds if wait is None else wait)
         with self._lock:

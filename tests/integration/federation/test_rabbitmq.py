@@ -278,6 +278,25 @@ def test_a_peer_that_is_killed_after_all_had_come_to_the_end(rabbitmq_node, vhos
     until(lambda: queues(rabbitmq_node, vhost) == [], 10)
 
 
+def test_a_job_that_fails_at_one_party_leaves_no_queue_whoever_hears_of_it_first(rabbitmq_node, vhost):
+    guest, host, arbiter = players(config(rabbitmq_node, vhost))
+    meet(guest, host, arbiter)
+
+    def hear(player: Player, peer) -> None:
+        with pytest.raises(PeerFailed):
+            player.session.federation().receive(peer, "never", anything)
+        player.session.abort("another party failed")
+
+    outcomes = together(
+        lambda: hear(guest, ARBITER), lambda: hear(arbiter, GUEST), lambda: host.session.abort("no more disk")
+    )
+    assert outcomes == [None] * 3
+    # the last to tell the others speaks to queues that have gone
+    assert queues(rabbitmq_node, vhost) == []
+    time.sleep(1)
+    assert queues(rabbitmq_node, vhost) == []
+
+
 def test_a_last_word_is_for_those_who_were_there_and_makes_no_queue(rabbitmq_node, vhost):
     guest, host, arbiter = players(config(rabbitmq_node, vhost))
     meet(guest, host, arbiter)
