@@ -123,10 +123,15 @@ def _left(sites: Sites, runs: Sequence[Run], before: dict[str, Any]) -> list[str
     for site in sites:
         paths = site.paths()
         left += [f"{path} in the {site.name}'s storage" for path in paths if _PARTIAL.search(path)]
-        ends = [rf"jobs/{re.escape(run.job_id)}/[^/]+/end" for run in runs]
+        # a job that has failed keeps it, beside its checkpoints, for whoever clears its tasks
+        ends = [rf"jobs/{re.escape(run.job_id)}/[^/]+/end" for run in runs if _all_succeeded(sites, run)]
         ended = [path for path in paths if any(re.fullmatch(end, path) for end in ends)]
         left += [f"{path} in the {site.name}'s storage" for path in ended]
         for directory, mark in ((r"models/[^/]+/[^/]+/[^/]+", "_model.json"), (r"tables/[^/]+/[^/]+", "_meta.json")):
             whole = [path for path in paths if re.fullmatch(directory, path)]
             left += [f"{path}, which is not whole" for path in whole if f"{path}/{mark}" not in paths]
     return left
+
+
+def _all_succeeded(sites: Sites, run: Run) -> bool:
+    return all(sites.site_of(party).state(run, party) == "success" for party in run.job.parties)
