@@ -127,9 +127,20 @@ class Nginx(Server):
             self._process.kill()
 
     def reload(self) -> None:
-        """Read configuration and certificates again; requests that are under way are finished."""
-        if self._process is not None:
-            self._process.signal(signal.SIGHUP)
+        """Read configuration and certificates again, and wait until no worker has the old ones: while both are there,
+        either may take the next request. Requests that are under way are finished."""
+        if self._process is None:
+            return
+        old = self._workers()
+        self._process.signal(signal.SIGHUP)
+        self._process.wait_until(
+            lambda: (now := self._workers()) and not now & old, "done with its old configuration", 30
+        )
+
+    def _workers(self) -> set[int]:
+        assert self._process is not None
+        pid = self._process.pid
+        return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
     @property
     def running(self) -> bool:
