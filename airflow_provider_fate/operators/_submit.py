@@ -366,7 +366,10 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         ti = (self._context or {}).get("ti")
         where = f" ({ti.dag_id}, run {ti.run_id}, task {ti.task_id})" if ti is not None else ""
         reason = f"the task of {self._party} was stopped in Airflow{where}"
-        telling = threading.Thread(target=self._tell_peers, args=(reason,), name="fate-tell-peers", daemon=True)
+        # whoever has left need not hear it: no queue is made again, so that none stays where all are stopped at once
+        telling = threading.Thread(
+            target=self._tell_peers, args=(reason,), kwargs={"make": False}, name="fate-tell-peers", daemon=True
+        )
         telling.start()
         if self._hook is not None:
             # the application says that it was told to stop, which says less: ours is to arrive first
@@ -375,14 +378,15 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
             self._hook.on_kill()
         telling.join(max(0.0, _TELL_SECONDS - (time.monotonic() - began)))
 
-    def _tell_peers(self, reason: str, to: list[Party] | None = None) -> None:
+    def _tell_peers(self, reason: str, to: list[Party] | None = None, *, make: bool = True) -> None:
         """Have the other parties, or some of them, end now, not when they have waited long enough."""
         if self._transport is None:
             return
         from airflow_provider_fate.hooks.peers import tell_peers
 
         try:
-            tell_peers(self._transport, str(self.job_id), self._party, to or self._job.parties, self._nonce, reason)
+            parties = to or self._job.parties
+            tell_peers(self._transport, str(self.job_id), self._party, parties, self._nonce, reason, make=make)
         except Exception as error:  # noqa: BLE001 - they find out by themselves, later
             self.log.warning("The other parties could not be told: %s", error)
 

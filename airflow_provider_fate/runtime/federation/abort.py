@@ -33,12 +33,16 @@ def tell_peers(
     parties: Iterable[Party],
     nonce: str,
     reason: str,
+    *,
+    make: bool = True,
 ) -> None:
     """Tell all the other parties that ``me`` has ended, so that they end within seconds. Takes less than 3 s.
 
     :param transport_config: as in :func:`.config.transport_from_config`
     :param nonce: of the try that ends; who has met a newer one takes no notice
     :param reason: what the others report; no secrets
+    :param make: whether a peer that has no queue gets one, in which it finds this when it comes. Not where this party's
+        application has run, which made them: a queue that is not there any more had its receiver leave
     :raises TransportError: some could not be told, and why
     """
     try:
@@ -71,10 +75,12 @@ def tell_peers(
         for peer, body in bodies.items():
             transport.send(peer, body)
     elif isinstance(transport, RabbitMQTransport):
-        _publish(transport, job_id, me, bodies)
+        _publish(transport, job_id, me, bodies, make)
 
 
-def _publish(transport: RabbitMQTransport, job_id: str, me: Party, bodies: Mapping[Party, bytes]) -> None:
+def _publish(
+    transport: RabbitMQTransport, job_id: str, me: Party, bodies: Mapping[Party, bytes], make: bool
+) -> None:
     """To all brokers at once, so that one which does not answer costs the others no time."""
     by_broker: dict[Broker, list[tuple[str, bytes]]] = {}
     for peer, body in bodies.items():
@@ -83,7 +89,7 @@ def _publish(transport: RabbitMQTransport, job_id: str, me: Party, bodies: Mappi
 
     def publish(broker: Broker) -> None:
         try:
-            _publish_to(broker, f"fate {job_id} {me} ends", by_broker[broker])
+            _publish_to(broker, f"fate {job_id} {me} ends", by_broker[broker], make)
             outcomes[broker] = None
         except Exception as error:
             outcomes[broker] = error
@@ -103,7 +109,7 @@ def _publish(transport: RabbitMQTransport, job_id: str, me: Party, bodies: Mappi
         raise TransportError(f"the other parties could not all be told: {'; '.join(problems)}")
 
 
-def _publish_to(broker: Broker, name: str, messages: list[tuple[str, bytes]]) -> None:
+def _publish_to(broker: Broker, name: str, messages: list[tuple[str, bytes]], make: bool) -> None:
     problem: Exception | None = None
     for node in broker.each:
         try:
@@ -116,10 +122,11 @@ def _publish_to(broker: Broker, name: str, messages: list[tuple[str, bytes]]) ->
     try:
         for queue, body in messages:
             channel = connection.channel()
-            try:
-                declare(channel, queue)
-            except pika.exceptions.ChannelClosedByBroker:  # the receiver's to declare; it may be there
-                channel = connection.channel()
+            if make:
+                try:
+                    declare(channel, queue)
+                except pika.exceptions.ChannelClosedByBroker:  # the receiver's to declare; it may be there
+                    channel = connection.channel()
             channel.confirm_delivery()
             properties = pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent.value)
             try:

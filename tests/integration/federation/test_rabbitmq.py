@@ -278,6 +278,18 @@ def test_a_peer_that_is_killed_after_all_had_come_to_the_end(rabbitmq_node, vhos
     until(lambda: queues(rabbitmq_node, vhost) == [], 10)
 
 
+def test_who_is_stopped_after_its_peers_have_left_makes_no_queue_for_them(rabbitmq_node, vhost):
+    settings = config(rabbitmq_node, vhost)
+    tell_peers(settings, JOB, HOST, ALL, "nonce", "stopped", make=False)
+    assert queues(rabbitmq_node, vhost) == []
+    heard: list[bytes] = []
+    guest, _ = players(settings, parties=(GUEST, HOST))
+    guest.session.transport.open(JOB, GUEST, [HOST], heard.append)
+    tell_peers(settings, JOB, HOST, ALL, "nonce", "stopped", make=False)
+    until(lambda: heard, 5)
+    guest.session.transport.close(remove=True)
+
+
 def test_a_job_that_fails_at_one_party_leaves_no_queue_whoever_hears_of_it_first(rabbitmq_node, vhost):
     guest, host, arbiter = players(config(rabbitmq_node, vhost))
     meet(guest, host, arbiter)
