@@ -21,8 +21,7 @@ from urllib.parse import quote, urlencode
 
 from airflow_provider_fate.errors import TransportError
 from airflow_provider_fate.hooks.management import Answer, Management
-from airflow_provider_fate.runtime.federation.amqp import Broker
-from airflow_provider_fate.runtime.federation.outgoing import connect
+from airflow_provider_fate.runtime.federation.amqp import Broker, connect
 
 _HEARTBEAT = 20  # seconds; a dead link is noticed after two of them
 _PREFETCH = 32  # messages on their way from broker to broker

@@ -14,7 +14,8 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from airflow_provider_fate.errors import FateError
 from airflow_provider_fate.hooks.broker_links import BrokerLinks
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.federation.outgoing import connect, remove_drained
+from airflow_provider_fate.runtime.federation.amqp import connect
+from airflow_provider_fate.runtime.federation.outgoing import remove_drained
 from airflow_provider_fate.runtime.federation.queues import declare, queue_name
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import pika
 from airflow_provider_fate.errors import ConfigError, TransportError
 from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.federation.amqp import Broker
+from airflow_provider_fate.runtime.federation.amqp import Broker, connect
 from airflow_provider_fate.runtime.federation.config import transport_from_config
 from airflow_provider_fate.runtime.federation.directory import DirectoryTransport
 from airflow_provider_fate.runtime.federation.messages import MAX_REASON, Abort, pack, printable
@@ -110,15 +110,7 @@ def _publish(
 
 
 def _publish_to(broker: Broker, name: str, messages: list[tuple[str, bytes]], make: bool) -> None:
-    problem: Exception | None = None
-    for node in broker.each:
-        try:
-            connection = pika.BlockingConnection(node.parameters(name, _SECONDS / 2))
-            break
-        except Exception as error:
-            problem = error
-    else:
-        raise broker.problem(problem)[0] from problem
+    connection = connect(broker, name, _SECONDS / 2)
     try:
         for queue, body in messages:
             channel = connection.channel()

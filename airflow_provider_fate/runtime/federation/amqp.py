@@ -155,6 +155,17 @@ def _cause(error: BaseException | None) -> tuple[str, bool]:
     return (f"{type(error).__name__}: {error}" if error is not None else "the connection was closed"), False
 
 
+def connect(broker: Broker, name: str, timeout: float) -> pika.BlockingConnection:
+    """A connection to the first node of ``broker`` that answers. :raises TransportError: where, who and why"""
+    problem: Exception | None = None
+    for node in broker.each:
+        try:
+            return pika.BlockingConnection(node.parameters(name, timeout))
+        except Exception as error:  # pika lets errors of sockets, TLS and its own through
+            problem = problem or error
+    raise broker.problem(problem)[0] from problem
+
+
 class Link:
     """A connection with one channel, in a thread of its own, made again whenever it is lost.
 

@@ -13,22 +13,11 @@ import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from airflow_provider_fate.errors import TransportError
-from airflow_provider_fate.runtime.federation.amqp import Broker
+from airflow_provider_fate.runtime.federation.amqp import Broker, connect
 
 _log = logging.getLogger(__name__)
 
 _AGAIN = 0.2  # seconds between two looks at a queue
-
-
-def connect(broker: Broker, name: str, timeout: float) -> pika.BlockingConnection:
-    """A connection to the first node of ``broker`` that answers. :raises TransportError: where, who and why"""
-    problem: Exception | None = None
-    for node in broker.each:
-        try:
-            return pika.BlockingConnection(node.parameters(name, timeout))
-        except Exception as error:  # pika lets errors of sockets, TLS and its own through
-            problem = problem or error
-    raise broker.problem(problem)[0] from problem
 
 
 def remove_drained(broker: Broker, queues: Mapping[str, float], name: str, seconds: float) -> list[str]:
