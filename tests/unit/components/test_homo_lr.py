@@ -312,11 +312,15 @@ def test_a_party_that_never_returns_is_named_and_the_job_ends() -> None:
         hub.reconnect(HOST)
     guest, host, arbiter = outcomes
     assert isinstance(host, Gone)
-    assert isinstance(arbiter, PeerTimeout) and arbiter.party == "host-10000"
-    assert "host-10000 has given no sign of life" in str(arbiter) and "0/3/weights/masked" in str(arbiter)
-    # it notices by itself, or hears it of the arbiter
-    assert isinstance(guest, PeerError)
-    assert "host-10000 has given no sign of life" in str(guest) or "host-10000 gave it no sign of life" in str(guest)
+    # one of them notices first, and the other may hear of it from that one, or notice by itself as well
+    noticed = [error for error in (guest, arbiter) if isinstance(error, PeerTimeout)]
+    assert noticed and all(isinstance(error, PeerError) for error in (guest, arbiter))
+    for error in (guest, arbiter):
+        said = "has given no sign of life" if error in noticed else "gave it no sign of life"
+        assert f"host-10000 {said}" in str(error)
+    assert all(error.party == "host-10000" for error in noticed)
+    if arbiter in noticed:
+        assert "0/3/weights/masked" in str(arbiter)
     assert took < 15
     assert any(line.startswith("iteration 3 of 10") for line in lines)
 
