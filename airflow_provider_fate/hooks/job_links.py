@@ -8,22 +8,19 @@ import threading
 import time
 from collections.abc import Iterable
 
-import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from airflow_provider_fate.errors import FateError
 from airflow_provider_fate.hooks.broker_links import BrokerLinks
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.amqp import connect
-from airflow_provider_fate.runtime.federation.outgoing import remove_drained
-from airflow_provider_fate.runtime.federation.queues import declare, queue_name
+from airflow_provider_fate.runtime.federation.queues import declare, queue_name, remove_drained, remove_unused
 
 _log = logging.getLogger(__name__)
 
 _LOOK = 60.0  # seconds between two looks whether the links are still there
 _BEGIN = 0.5  # seconds for a link to begin to read
 _STATE = 3.0  # seconds for a link to get a state
-_AGAIN = 0.2  # seconds
 
 
 class JobLinks:
@@ -98,7 +95,7 @@ class JobLinks:
             self._keeper.join(min(2.0, seconds))
         end = time.monotonic() + seconds
         try:
-            if self._begun and not self._delete_incoming(end):
+            if self._begun and remove_unused(self._links.broker, self._incoming, self._name, seconds):
                 _log.info("The application still takes messages; its queues and links stay")
                 return
         except FateError as error:
@@ -120,22 +117,6 @@ class JobLinks:
         seconds = max(0.0, end - time.monotonic())
         for queue in remove_drained(self._links.broker, outgoing, self._name, seconds):
             _log.info("Queue %s stays, as the peer's broker has not taken all of it; it expires in a day", queue)
-
-    def _delete_incoming(self, end: float) -> bool:
-        """:returns: whether all are gone"""
-        broker, left = self._links.broker, list(self._incoming)
-        connection = connect(broker, self._name, self._links.timeout)
-        try:
-            while True:
-                left = [queue for queue in left if not _deleted(connection, queue)]
-                if not left or time.monotonic() >= end:
-                    return not left
-                connection.sleep(_AGAIN)
-        except (AMQPError, OSError) as error:
-            raise broker.problem(error)[0] from error
-        finally:
-            with contextlib.suppress(Exception):
-                connection.close()
 
     def explain(self) -> str:
         """How the links are, for the error about a peer that is not heard of. Never raises; takes some seconds.
@@ -166,15 +147,3 @@ class JobLinks:
         except (FateError, AMQPError, OSError) as error:
             sentences.append(f"how the links between the brokers are cannot be told: {error}")
         return "; ".join(sentences)
-
-
-def _deleted(connection: pika.BlockingConnection, queue: str) -> bool:
-    channel = connection.channel()
-    try:
-        channel.queue_delete(queue, if_unused=True)
-    except ChannelClosedByBroker as error:
-        if error.reply_code != 406:
-            raise
-        return False
-    channel.close()
-    return True

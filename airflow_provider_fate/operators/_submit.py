@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _FINAL = ("ConfigError", "DataError", "CryptoError")
 #: seconds for telling the peers when a task is stopped; Airflow kills the task five seconds after asking
 _TELL_SECONDS = 3.5
+#: seconds after which the queues are let be, when a task is stopped; and where an application was killed
+_STOP_SECONDS, _REMOVE_SECONDS = 4.2, 5.0
 #: seconds for the application and the peers' brokers to let go of the queues between linked brokers
 _TAKE_DOWN_SECONDS = 6.0
 _NONCE_KEY = "fate_nonce"
@@ -153,8 +155,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
     def _prepare(self, context: Context) -> None:
         from airflow_provider_fate.hooks.transport import new_nonce, transport_hook
 
-        if getattr(context.get("ti"), "try_number", 1) > 1:
-            self._check_peers()
+        self._check_peers()
         self._nonce = new_nonce()
         self._progress_word = secrets.token_hex(16)
         party = Party(str(self.role), str(self.party_id))
@@ -201,7 +202,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         return invitation
 
     def _check_peers(self) -> None:
-        """Before another try: whoever was marked failed at its own Airflow does not come back to meet us.
+        """Whoever was marked failed at its own Airflow does not come, or come back, to meet us.
 
         :raises AirflowFailException: the run of an invited party has failed
         """
@@ -216,7 +217,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
                 continue
             if state == "failed":
                 raise AirflowFailException(
-                    f"another try is in vain: the run of {run.party} has failed at its own Airflow ({run.url}). Begin "
+                    f"there is nobody to meet: the run of {run.party} has failed at its own Airflow ({run.url}). Begin "
                     "the job anew: clear the task that invites"
                 )
 
@@ -273,6 +274,9 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
             if explained is failure and not self._stopped:
                 # the application did not come as far as telling them itself
                 self._tell_peers(f"the Spark application of {self._party} failed")
+                ti = context.get("ti")
+                if getattr(ti, "try_number", 1) > getattr(ti, "max_tries", 0):  # else the next try takes what is there
+                    self._remove_left(_REMOVE_SECONDS)
             raise explained from None
         finally:
             if watch is not None:
@@ -368,7 +372,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         reason = f"the task of {self._party} was stopped in Airflow{where}"
         # whoever has left need not hear it: no queue is made again, so that none stays where all are stopped at once
         telling = threading.Thread(
-            target=self._tell_peers, args=(reason,), kwargs={"make": False}, name="fate-tell-peers", daemon=True
+            target=self._tell_peers, args=(reason,), kwargs={"last_words": True}, name="fate-tell-peers", daemon=True
         )
         telling.start()
         if self._hook is not None:
@@ -376,9 +380,27 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
             telling.join(1.5)
             # not the backend's: on YARN that one ends nothing where the resource manager's address is not known
             self._hook.on_kill()
-        telling.join(max(0.0, _TELL_SECONDS - (time.monotonic() - began)))
+            # it had no time to, or was told when its peers were gone already
+            self._remove_left(began + _STOP_SECONDS - time.monotonic())
+        telling.join(max(0.0, began + _TELL_SECONDS - time.monotonic()))
 
-    def _tell_peers(self, reason: str, to: list[Party] | None = None, *, make: bool = True) -> None:
+    def _remove_left(self, seconds: float) -> None:
+        """Remove what the application, which was killed, has left of its messages."""
+        if self._transport is None:
+            return
+        from airflow_provider_fate.hooks.peers import remove_left
+
+        # The parties of an invitation learn of each other's end from the runs as well: no last words need stay. Without
+        # one, a party that comes later finds them.
+        invited = self.invitation is not None or bool(self.peers)
+        try:
+            remove_left(
+                self._transport, str(self.job_id), self._party, self._job.parties, max(0.2, seconds), for_absent=invited
+            )
+        except Exception as error:  # noqa: BLE001 - nothing depends on it
+            self.log.warning("%s", error)
+
+    def _tell_peers(self, reason: str, to: list[Party] | None = None, *, last_words: bool = False) -> None:
         """Have the other parties, or some of them, end now, not when they have waited long enough."""
         if self._transport is None:
             return
@@ -386,7 +408,9 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
 
         try:
             parties = to or self._job.parties
-            tell_peers(self._transport, str(self.job_id), self._party, parties, self._nonce, reason, make=make)
+            tell_peers(
+                self._transport, str(self.job_id), self._party, parties, self._nonce, reason, last_words=last_words
+            )
         except Exception as error:  # noqa: BLE001 - they find out by themselves, later
             self.log.warning("The other parties could not be told: %s", error)
 

@@ -191,13 +191,15 @@ class FateDismissOperator(BaseOperator):
     """See to the runs at the invited parties when this party's own part is over: the teardown of an invitation.
 
     Where the own part succeeded, wait without a worker slot until the peers' runs have ended, and say how. Where it
-    did not (it failed, was cleared or stopped), end them.
+    did not (it failed, was cleared or stopped), end them. Their tasks hear the cause from this party's own task, and
+    are given some seconds to end by that; a run that is then still there is ended through its Airflow.
 
     :param peers: what :class:`FateInviteOperator` returned (templated)
     :param succeeded: whether the own part did: what its task returned, which is nothing where it failed (templated)
     :param poll_interval: seconds between two looks at the peers' runs
     :param patience: seconds that a site may not be reached
     :param end_timeout: seconds for the peers to end after this party
+    :param grace_period: seconds for the peers' tasks to end with the cause in their logs, where this party has failed
     """
 
     template_fields: Sequence[str] = ("peers", "succeeded")
@@ -211,6 +213,7 @@ class FateDismissOperator(BaseOperator):
         poll_interval: float = 10,
         patience: float = 600,
         end_timeout: float = 3600,
+        grace_period: float = 15,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -219,13 +222,15 @@ class FateDismissOperator(BaseOperator):
         self.poll_interval = poll_interval
         self.patience = patience
         self.end_timeout = end_timeout
+        self.grace_period = grace_period
 
     def execute(self, context: Context) -> Any:
         runs = [PeerRun(**one) for one in (self.peers or {}).values()]
         if not runs:
             return None
         if not self.succeeded:
-            end_all(runs, "the initiator's part of this job has ended without success", self.log)
+            reason = "the initiator's part of this job has ended without success"
+            end_all(runs, reason, self.log, grace_period=self.grace_period)
             return None
         self.defer(
             trigger=PeerRunsTrigger(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 #: tasks of the invited party's DAG that leave an answer, in their order; the last two take part
 _DECIDE, _APPROVE, _PARTS = "decide", "approve", ("train", "predict")
 _LONGEST_REASON = 2000  # characters
+_LOOK = 2.0  # seconds between two looks at a run that may end by itself
 
 
 @dataclass(frozen=True)
@@ -187,21 +188,28 @@ class PeerRunsTrigger(BaseTrigger):
             await asyncio.to_thread(end_all, [PeerRun(**one) for one in self.runs], reason, self.log)
 
 
-def end_all(runs: list[PeerRun], reason: str, log: Any) -> None:
-    """End peers' runs, all at the same time: one site that does not answer is not to keep the others from hearing."""
-    threads = [threading.Thread(target=end_quietly, args=(run, reason, log), daemon=True) for run in runs]
+def end_all(runs: list[PeerRun], reason: str, log: Any, *, grace_period: float = 0) -> None:
+    """End peers' runs, all at the same time: one site that does not answer is not to keep the others from hearing.
+
+    :param grace_period: seconds in which the runs may end by themselves
+    """
+    threads = [threading.Thread(target=end_quietly, args=(run, reason, log, grace_period), daemon=True) for run in runs]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
 
-def end_quietly(run: PeerRun, reason: str, log: Any) -> None:
+def end_quietly(run: PeerRun, reason: str, log: Any, grace_period: float = 0) -> None:
     """End a peer's run. A site that cannot be reached notices by itself: its party waits for ours in vain."""
-    from airflow_provider_fate.hooks.site import FateSiteHook
+    from airflow_provider_fate.hooks.site import ENDED, FateSiteHook
 
+    end = time.monotonic() + grace_period
     try:
-        state = FateSiteHook(run.conn_id).end_run(run.dag_id, run.run_id, reason)
+        hook = FateSiteHook(run.conn_id)
+        while time.monotonic() < end and hook.run_state(run.dag_id, run.run_id) not in ENDED:
+            time.sleep(min(_LOOK, grace_period))
+        state = hook.end_run(run.dag_id, run.run_id, reason)
         log.info("%s: its run has %s", run.party, "gone" if state is None else f"ended as {state}")
     except Exception as error:  # noqa: BLE001 - the reason for ending matters more
         log.warning("%s: its run could not be ended: %s", run.party, error)

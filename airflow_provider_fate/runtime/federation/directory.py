@@ -34,6 +34,7 @@ _LARGEST = 256 << 20  # bytes; a larger file is none of ours
 _LOOK = 16  # messages between two looks at how many bytes wait
 _SMALL = 4096  # bytes; signs of life and last words have room of their own
 _SUFFIX = ".msg"
+_LOCK = ".lock"
 
 
 class DirectoryTransport(Transport):
@@ -103,7 +104,7 @@ class DirectoryTransport(Transport):
 
     def _hold(self, directory: Path) -> None:
         """Keep a lock as long as this process lives: two runs of one party would take each other's messages."""
-        place = directory / ".lock"
+        place = directory / _LOCK
         end = time.monotonic() + _ENDING
         while True:
             self._make(directory)
@@ -148,6 +149,46 @@ class DirectoryTransport(Transport):
         if self._held is not None:
             os.close(self._held)
             self._held = None
+
+    def remove_left(self, job_id: str, me: Party, absent: Iterable[Party], seconds: float) -> None:
+        """Remove what a run of ``me`` that was killed has left, from another process.
+
+        :param absent: peers for which the same is done to what ``me`` has sent, unless they are there
+        :param seconds: to wait at most until that run has ended
+        :raises TransportError: it has not ended, or something cannot be removed
+        """
+        self._job = self.path / check_job_id(job_id)
+        try:
+            for peer in absent:
+                if not self._is_held(self._job / str(peer)):
+                    shutil.rmtree(self._job / str(peer) / str(me), ignore_errors=True)
+                    with contextlib.suppress(OSError):
+                        (self._job / str(peer)).rmdir()
+            end = time.monotonic() + seconds
+            while self._is_held(self._job / str(me)):
+                if time.monotonic() > end:
+                    raise TransportError(f"the application still uses {self._job / str(me)}")
+                time.sleep(0.05)
+        except OSError as error:
+            raise self._failed("remove from", error) from error
+        shutil.rmtree(self._job / str(me), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._job.rmdir()
+
+    @staticmethod
+    def _is_held(directory: Path) -> bool:
+        """Whether a process takes what arrives in ``directory``, see :meth:`_hold`."""
+        try:
+            held = os.open(directory / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(held)
 
     def check(self) -> None:
         if self._error is not None:

@@ -25,9 +25,8 @@ from airflow_provider_fate.job.names import check_job_id
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.amqp import Broker, Link
 from airflow_provider_fate.runtime.federation.base import Deliver, Transport
-from airflow_provider_fate.runtime.federation.outgoing import remove_quietly
 from airflow_provider_fate.runtime.federation.publisher import Publisher
-from airflow_provider_fate.runtime.federation.queues import declare, queue_name
+from airflow_provider_fate.runtime.federation.queues import declare, queue_name, remove_drained_quietly
 
 _PREFETCH = 32  # bodies that the broker hands over before they are acknowledged
 _ENDING = 60.0  # seconds for an earlier run of the same party to let go of the queues
@@ -227,5 +226,5 @@ class RabbitMQTransport(Transport):
         if remove and self._drained:
             # own queues first: both sides wait here until the other's broker takes no more
             queues = self._forsaken if self._forsaken is not None else dict.fromkeys(self._drained, 0)
-            remove_quietly(self.broker, queues, f"fate {self._job_id} {self._me} ends", _DRAIN)
+            remove_drained_quietly(self.broker, queues, f"fate {self._job_id} {self._me} ends", _DRAIN)
             self._drained = {}

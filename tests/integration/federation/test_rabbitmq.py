@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_fate.errors import PeerFailed, PeerFinished, PeerRestarted, TransportError
 from airflow_provider_fate.runtime.federation import amqp, rabbitmq
-from airflow_provider_fate.runtime.federation.abort import tell_peers
+from airflow_provider_fate.runtime.federation.abort import remove_left, tell_peers
 from airflow_provider_fate.runtime.federation.checks import Array
 from airflow_provider_fate.runtime.federation.config import transport_from_config
 from airflow_provider_fate.runtime.federation.queues import queue_name
@@ -280,14 +280,48 @@ def test_a_peer_that_is_killed_after_all_had_come_to_the_end(rabbitmq_node, vhos
 
 def test_who_is_stopped_after_its_peers_have_left_makes_no_queue_for_them(rabbitmq_node, vhost):
     settings = config(rabbitmq_node, vhost)
-    tell_peers(settings, JOB, HOST, ALL, "nonce", "stopped", make=False)
+    tell_peers(settings, JOB, HOST, ALL, "nonce", "stopped", last_words=True)
     assert queues(rabbitmq_node, vhost) == []
     heard: list[bytes] = []
     guest, _ = players(settings, parties=(GUEST, HOST))
     guest.session.transport.open(JOB, GUEST, [HOST], heard.append)
-    tell_peers(settings, JOB, HOST, ALL, "nonce", "stopped", make=False)
+    tell_peers(settings, JOB, HOST, ALL, "nonce", "stopped", last_words=True)
     until(lambda: heard, 5)
     guest.session.transport.close(remove=True)
+
+
+def test_what_a_killed_application_leaves_is_removed_from_outside_of_it(rabbitmq_node, vhost):
+    settings = config(rabbitmq_node, vhost)
+    guest, host, arbiter = players(settings)
+    meet(guest, host, arbiter)
+    every = queues(rabbitmq_node, vhost)
+    with pytest.raises(TransportError, match="expires in a day: .* still takes from fate.job-1.guest-9999.host-10000"):
+        remove_left(settings, JOB, HOST, ALL, 0.3, for_absent=True)
+    assert queues(rabbitmq_node, vhost) == every
+
+    host.session.transport.close(remove=False)  # as the kernel does for a process that is killed
+    guest.session.federation().send(HOST, "x", 1)
+    remove_left(settings, JOB, HOST, ALL, 5)
+    assert queues(rabbitmq_node, vhost) == [one for one in every if not one.endswith(".host-10000")]
+
+    arbiter.session.transport.close(remove=False)
+    remove_left(settings, JOB, HOST, ALL, 5)
+    assert "fate.job-1.host-10000.arbiter-10000" in queues(rabbitmq_node, vhost), "it may be tried again"
+    remove_left(settings, JOB, HOST, ALL, 5, for_absent=True)
+    assert "fate.job-1.host-10000.arbiter-10000" not in queues(rabbitmq_node, vhost)
+    assert "fate.job-1.host-10000.guest-9999" in queues(rabbitmq_node, vhost), "the guest takes from it"
+
+    guest.session.transport.close(remove=False)
+    for party in (ARBITER, GUEST):
+        remove_left(settings, JOB, party, ALL, 5, for_absent=True)
+    assert queues(rabbitmq_node, vhost) == []
+
+
+def test_nothing_can_be_removed_at_a_broker_that_is_away(rabbitmq_node, vhost):
+    began = time.monotonic()
+    with pytest.raises(TransportError, match="could not all be removed; it expires in a day: .*connection refused"):
+        remove_left(config(rabbitmq_node, vhost, port=1), JOB, HOST, ALL, 1, for_absent=True)
+    assert time.monotonic() - began < 3
 
 
 def test_a_job_that_fails_at_one_party_leaves_no_queue_whoever_hears_of_it_first(rabbitmq_node, vhost):

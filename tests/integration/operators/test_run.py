@@ -135,6 +135,7 @@ def test_stopping_one_party(uploaded, run_parties):
     for party in ("host-10000", "arbiter-10000"):
         assert "the task of guest-9999 was stopped in Airflow" in str(running.errors[party])
     wait_for_none(lambda: [one for party in PARTIES for one in named(f"job {party}")], 5)
+    assert list((uploaded / "messages").iterdir()) == []
 
 
 def test_a_killed_party_is_tried_again_and_all_go_on(uploaded, run_parties, capsys):

@@ -226,6 +226,8 @@ def test_a_run_that_is_stopped_ends_the_other_side_and_can_be_begun_again(sides)
     began = time.monotonic()
     telco.airflow.wait(INVITED, job_id, 120, expect="failed")
     assert time.monotonic() - began < 60
+    log = telco.airflow.task_log(INVITED, job_id, "train")
+    assert "the task of guest-9999 was stopped in Airflow (long_training, run stopped, task train)" in log
     bank.airflow.wait("long_training", run_id, 120, expect="failed")
     wait_for_none(lambda: [one for role in ("guest-9999", "host-10000") for one in named(f"{job_id} {role}")], 20)
     # Who clears the training clears the invitation with it, as its setup. Begun again, the job goes by another name,

@@ -14,10 +14,10 @@ import pytest
 
 from airflow_provider_fate.errors import PeerFailed, PeerTimeout, TransportError
 from airflow_provider_fate.runtime.federation import session
-from airflow_provider_fate.runtime.federation.abort import tell_peers
+from airflow_provider_fate.runtime.federation.abort import remove_left, tell_peers
 from airflow_provider_fate.runtime.federation.checks import Array
 from airflow_provider_fate.runtime.federation.directory import DirectoryTransport
-from tests.unit.federation.playing import ALL, GUEST, HOST, JOB, Player, anything, together, until
+from tests.unit.federation.playing import ALL, ARBITER, GUEST, HOST, JOB, Player, anything, together, until
 
 
 def listen(transport: DirectoryTransport, me=HOST, peers=(GUEST,)) -> list[bytes]:
@@ -244,6 +244,33 @@ def test_telling_nobody_who_is_there_is_no_error(tmp_path):
     with pytest.raises(PeerTimeout, match="stopped"):
         late.session.meet()  # it began after that
     late.session.abort("over")
+
+
+def test_who_is_stopped_after_its_peers_have_left_makes_nothing_for_them(tmp_path):
+    config = {"kind": "directory", "path": str(tmp_path)}
+    tell_peers(config, JOB, GUEST, ALL, "nonce", "stopped", last_words=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_leaves_is_removed_from_outside_of_it(tmp_path):
+    config = {"kind": "directory", "path": str(tmp_path)}
+    guest, host, arbiter = players = [Player(None, me, ALL, transport=DirectoryTransport(tmp_path)) for me in ALL]
+    together(*(player.session.meet for player in players))
+    with pytest.raises(TransportError, match="still uses .*host-10000"):
+        remove_left(config, JOB, HOST, ALL, 0.1, for_absent=True)
+    sent = tmp_path / JOB / str(ARBITER) / str(HOST)
+    assert sent.is_dir() and (tmp_path / JOB / str(HOST)).is_dir()
+
+    for player in (host, arbiter):
+        player.session.transport.close(remove=False)
+    remove_left(config, JOB, HOST, ALL, 1)
+    assert sent.is_dir() and not (tmp_path / JOB / str(HOST)).exists()
+    remove_left(config, JOB, HOST, ALL, 1, for_absent=True)
+    assert not sent.exists() and (tmp_path / JOB / str(GUEST) / str(HOST)).is_dir(), "the guest is there"
+    remove_left(config, JOB, ARBITER, ALL, 1, for_absent=True)
+    guest.session.transport.close(remove=False)
+    remove_left(config, JOB, GUEST, ALL, 1, for_absent=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_peer_that_ended_before_is_not_waited_for_long(tmp_path, monkeypatch):
