@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_fate.errors import ConfigError, DataError, FateError, PolicyError, reason_for_peers
 from airflow_provider_fate.job.names import check_job_id
@@ -278,6 +278,10 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
                 if getattr(ti, "try_number", 1) > getattr(ti, "max_tries", 0):  # else the next try takes what is there
                     self._remove_left(_REMOVE_SECONDS)
             raise explained from None
+        except AirflowTaskTimeout:
+            # Airflow would call on_kill, but only after all that is tidied up behind the application
+            self._stop("took longer than its execution_timeout")
+            raise
         finally:
             if watch is not None:
                 watch.stop()
@@ -362,6 +366,10 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
 
         Airflow kills the task five seconds after it asked for this.
         """
+        if not self._stopped:
+            self._stop("was stopped in Airflow")
+
+    def _stop(self, what: str) -> None:
         began = time.monotonic()
         self._stopped = True
         if self._work is not None:
@@ -369,7 +377,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
             self._work.remove()
         ti = (self._context or {}).get("ti")
         where = f" ({ti.dag_id}, run {ti.run_id}, task {ti.task_id})" if ti is not None else ""
-        reason = f"the task of {self._party} was stopped in Airflow{where}"
+        reason = f"the task of {self._party} {what}{where}"
         # whoever has left need not hear it: no queue is made again, so that none stays where all are stopped at once
         telling = threading.Thread(
             target=self._tell_peers, args=(reason,), kwargs={"last_words": True}, name="fate-tell-peers", daemon=True

@@ -75,18 +75,16 @@ class Transport(ABC):
     def check(self) -> None:  # noqa: B027 - not every transport has something to say
         """Say what went wrong in the background. :raises TransportError: nothing more is delivered, and why."""
 
-    def forsake(self, ended: Iterable[Party]) -> None:  # noqa: B027 - most transports keep nothing for peers
-        """This party ends before the job does: what peers that were here have not taken yet is not kept for them.
-
-        :param ended: peers that have ended themselves, for which nothing is kept in any case
-        """
-
-    def forget(self, left: Iterable[Party]) -> None:  # noqa: B027 - most transports make nothing for peers
-        """These peers have left for good: :meth:`close` removes what was made for them meanwhile."""
+    def forget(self, gone: Iterable[Party]) -> None:  # noqa: B027 - most transports keep nothing for peers
+        """These peers have ended or left: :meth:`close` removes what is kept for them."""
 
     @abstractmethod
-    def close(self, *, remove: bool) -> None:
-        """Disconnect; with ``remove``, delete this party's own queues or files of the job as well. Never raises."""
+    def close(self, *, remove: bool, unfinished: bool = False) -> None:
+        """Disconnect. Never raises.
+
+        :param remove: delete this party's own queues or files of the job as well
+        :param unfinished: the job has not come to its end: what peers have begun to take is not kept for them
+        """
 
 
 class Federation(ABC):

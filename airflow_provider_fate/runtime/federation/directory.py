@@ -137,7 +137,7 @@ class DirectoryTransport(Transport):
                     _log.info("removing %s, which nobody has touched for a day", job)
                     shutil.rmtree(job, ignore_errors=True)
 
-    def close(self, *, remove: bool) -> None:
+    def close(self, *, remove: bool, unfinished: bool = False) -> None:
         self._stopped.set()
         self._wake.set()
         if self._thread is not None and self._thread is not threading.current_thread():

@@ -1,7 +1,7 @@
 """Who is there, what arrives and what is said in the background: the part of a session that never waits.
 
 Everything here runs in the transport's thread or in the session's own, under the session's lock, and leaves what it
-finds for whoever waits in :mod:`.session`.
+finds for whoever waits in :mod:`.waiting`.
 """
 
 from __future__ import annotations

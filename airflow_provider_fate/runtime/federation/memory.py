@@ -128,7 +128,7 @@ class MemoryTransport(Transport):
     def flush(self, timeout: float) -> None:
         pass
 
-    def close(self, *, remove: bool) -> None:
+    def close(self, *, remove: bool, unfinished: bool = False) -> None:
         self._stopped.set()
         self.hub.wake()
         if self._thread is not None and self._thread is not threading.current_thread():

@@ -125,7 +125,7 @@ class RabbitMQTransport(Transport):
         self._publishers: dict[Broker, Publisher] = {}
         self._consumer: _Consumer | None = None
         self._drained: dict[str, int] = {}  # queues that peers' brokers drain, and how many messages were sent there
-        self._forsaken: dict[str, float] | None = None  # the same where the job has failed
+        self._gone: set[str] = set()  # queues to peers that have ended or left
 
     @property
     def last_words(self) -> bool:
@@ -204,16 +204,15 @@ class RabbitMQTransport(Transport):
             if link is not None and link.error is not None:
                 raise link.error
 
-    def forsake(self, ended: Iterable[Party]) -> None:
-        nobody = [queue_name(self._job_id, self._me, party) for party in ended] if self._me is not None else []
-        self._forsaken = {queue: math.inf if queue in nobody else sent for queue, sent in self._drained.items()}
-
-    def forget(self, left: Iterable[Party]) -> None:
-        for party in left:
+    def forget(self, gone: Iterable[Party]) -> None:
+        for party in gone:
             if (publisher := self._publishers.get(self.route(party))) is not None:
-                publisher.remove_at_end(queue_name(self._job_id, self._me, party))
+                queue = queue_name(self._job_id, self._me, party)
+                self._gone.add(queue)
+                if queue not in self._drained:
+                    publisher.remove_at_end(queue)
 
-    def close(self, *, remove: bool) -> None:
+    def close(self, *, remove: bool, unfinished: bool = False) -> None:
         for publisher in self._publishers.values():
             publisher.remove_and_stop()
         if self._consumer is not None:
@@ -225,6 +224,9 @@ class RabbitMQTransport(Transport):
                 self._consumer.stop()
         if remove and self._drained:
             # own queues first: both sides wait here until the other's broker takes no more
-            queues = self._forsaken if self._forsaken is not None else dict.fromkeys(self._drained, 0)
+            queues = {
+                queue: math.inf if queue in self._gone else sent if unfinished else 0
+                for queue, sent in self._drained.items()
+            }
             remove_drained_quietly(self.broker, queues, f"fate {self._job_id} {self._me} ends", _DRAIN)
             self._drained = {}

@@ -169,17 +169,14 @@ class SealedTransport(Transport):
             except TransportError as error:
                 _log.info("a frame could not be sent: %s", error)
 
-    def forsake(self, ended: Iterable[Party]) -> None:
-        self.inner.forsake(ended)
+    def forget(self, gone: Iterable[Party]) -> None:
+        self.inner.forget(gone)
 
-    def forget(self, left: Iterable[Party]) -> None:
-        self.inner.forget(left)
-
-    def close(self, *, remove: bool) -> None:
+    def close(self, *, remove: bool, unfinished: bool = False) -> None:
         self._todo.put(None)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(5)
-        self.inner.close(remove=remove)
+        self.inner.close(remove=remove, unfinished=unfinished)
 
     def flush(self, timeout: float) -> None:
         self.inner.flush(timeout)

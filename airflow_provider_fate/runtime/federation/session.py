@@ -6,36 +6,26 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from airflow_provider_fate.errors import FateError, PeerTimeout, ProtocolError, TransportError
+from airflow_provider_fate.errors import FateError, ProtocolError, TransportError
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation import wire
 from airflow_provider_fate.runtime.federation.base import Federation
 from airflow_provider_fate.runtime.federation.checks import Check
-from airflow_provider_fate.runtime.federation.exchange import Exchange
-from airflow_provider_fate.runtime.federation.messages import (
-    MAX_REASON,
-    MAX_TAG,
-    Abort,
-    Data,
-    pack,
-    printable,
-)
+from airflow_provider_fate.runtime.federation.messages import MAX_REASON, MAX_TAG, Abort, Data, pack, printable
 from airflow_provider_fate.runtime.federation.rendezvous import Peer, common_checkpoints
+from airflow_provider_fate.runtime.federation.waiting import Waiting
 
 _log = logging.getLogger(__name__)
 
 _GOODBYE = 3.0  # seconds for the last messages to be accepted
-_LOST = 60.0  # seconds after which a value that was sent and has not come is lost
-_AFTER_LAST_WORDS = 60.0  # seconds that a peer which ended before we began is waited for
 _DONE = "job/done"  # the tag of the word that a party has come to the end
-_STILL = 60.0  # seconds between two lines that say whom we wait for
 
 
-class Session(Exchange):
+class Session(Waiting):
     """One party's part in one job over a transport: what the pipeline calls. See :class:`.exchange.Exchange` for the
     parameters."""
 
@@ -71,28 +61,6 @@ class Session(Exchange):
         if self._peers:
             _log.info("session %s of job %s: %s", self._session, self.job_id, ", ".join(map(str, self.parties)))
         return common
-
-    def _not_come(self, peer: Peer, seconds: float) -> PeerTimeout:
-        name = str(peer.party)
-        if peer.here:
-            return self._silent(peer, seconds, "the rendezvous")
-        words = f" The last that was heard of it: {peer.last_words}." if peer.last_words else ""
-        return PeerTimeout(
-            name,
-            f"{name} has not come to job {self.job_id} within {seconds:.0f} s (messages over "
-            f"{self.transport.description}).{words} Is its task running, for the same job id, and do its "
-            "connection and ours lead to the same place?",
-        )
-
-    def _silent(self, peer: Peer, seconds: float, what: str) -> PeerTimeout:
-        name = str(peer.party)
-        words = f" The last that was heard of it: {peer.last_words}." if peer.last_words else ""
-        return PeerTimeout(
-            name,
-            f"{name} has given no sign of life for {seconds:.0f} s, while {self.me} waited for {what} (job "
-            f"{self.job_id}, messages over {self.transport.description}).{words} Look at the log of its task, and "
-            "whether its Spark application still runs.",
-        )
 
     @property
     def id(self) -> str:
@@ -207,85 +175,6 @@ class Session(Exchange):
             if not self._met or session != self._session:
                 raise RuntimeError("this federation belongs to a session that has ended")
 
-    # -- waiting
-
-    def _raise_pending(self) -> None:
-        """Raise the error that ends what the session is doing. The lock is held."""
-        if self._stopped:
-            raise FateError(f"the part of {self.me} in job {self.job_id} has been ended")
-        if self._settled is not None:
-            raise self._settled
-        if self._fatal is not None:
-            raise self._fatal
-        for peer in self._peers.values():
-            if peer.failed is not None:
-                raise peer.failed
-        for peer in self._peers.values():
-            if peer.restarted is not None:
-                raise peer.restarted
-        self.transport.check()
-
-    def _wait_for(
-        self,
-        ready: Callable[[], Any],
-        peers: list[Peer],
-        tag: str,
-        timeout: Callable[[Peer, float], PeerTimeout],
-    ) -> Any:
-        """Wait until ``ready`` gives something. The lock is held.
-
-        :param peers: who is waited for; at a rendezvous, all who have not answered yet
-        """
-        began = time.monotonic()
-        patience = min(self.wait_seconds, 3 * self._heartbeat)
-        still = began + _STILL
-        while True:
-            self._raise_pending()
-            if (result := ready()) is not None and result is not False:
-                return result
-            now = time.monotonic()
-            wake = min(now + 1.0, still)
-            waited = peers or self._missing()
-            # One that is silent is no good to anybody, whoever is waited for: others may wait for it, and for us.
-            others = [peer for peer in self._peers.values() if not peer.bye and peer not in waited] if self._met else []
-            for peer in [*waited, *others]:
-                # Who was silent before is given some heartbeats' time: we may have been asleep ourselves.
-                due = max(peer.heard_at + self.wait_seconds, began + (patience if self._met else self.wait_seconds))
-                if peer.last_words and peer.hello is None:
-                    # It ended before we began. If Airflow tries it again, that is soon, or after we are tried again.
-                    due = min(due, began + _AFTER_LAST_WORDS)
-                if now >= due:
-                    raise timeout(peer, now - max(began - (self.wait_seconds if self._met else 0), peer.heard_at))
-                if not self._met and peer.here and now >= self._seen_at + self.wait_seconds:
-                    raise ProtocolError(
-                        str(peer.party),
-                        f"{peer.party} is here, and for {self.wait_seconds:.0f} s has not agreed on who meets in job "
-                        f"{self.job_id}: what it says of the parties contradicts what they say themselves",
-                    )
-                wake = min(wake, due)
-                if tag and peer in waited:
-                    self._raise_if_gone(peer, tag)
-            if now >= still:
-                names = ", ".join(str(peer.party) for peer in peers or self._missing())
-                self.log(f"still waiting for {names}{f': {tag}' if tag else ''} ({now - began:.0f} s)")
-                still = now + _STILL
-            self._wait(max(0.001, wake - now))
-
-    def _missing(self) -> list[Peer]:
-        absent = [peer for peer in self._peers.values() if not peer.here]
-        return absent or [peer for peer in self._peers.values() if peer.hello.view != self._view]
-
-    def _raise_if_gone(self, peer: Peer, tag: str) -> None:
-        if peer.bye and not peer.inbox.behind:
-            raise ProtocolError(str(peer.party), f"{peer.party} has finished the job without sending {tag!r}")
-        lost = peer.inbox.lost(min(_LOST, self.wait_seconds))
-        if lost is not None:
-            raise ProtocolError(
-                str(peer.party),
-                f"value {lost} of {peer.party} was sent and has not come, while {self.me} waited for {tag!r}; was "
-                f"something deleted at {self.transport.description}?",
-            )
-
     # -- the end
 
     def abort(self, reason: str) -> None:
@@ -299,16 +188,16 @@ class Session(Exchange):
             ended = [peer.party for peer in self._peers.values() if peer.left or peer.failed is not None]
             peers = [peer for peer in self._peers.values() if peer.party not in ended]
             last = {peer.party: self._last_words(peer, reason) for peer in peers}
-        self.transport.forsake(ended)
+        self.transport.forget(ended)
         # those who have not come yet find it in what was made for them when this party came
         self.transport.last_words = self._thread is not None
-        self._end_with(last)
+        self._end_with(last, unfinished=True)
 
-    def _end_with(self, last: dict[Party, list[bytes]]) -> None:
+    def _end_with(self, last: dict[Party, list[bytes]], *, unfinished: bool) -> None:
         sender = threading.Thread(target=self._send_last, args=(last,), daemon=True)
         sender.start()
         sender.join(2 * _GOODBYE)  # a broker that is away must not keep a task that has ended
-        self.transport.close(remove=True)
+        self.transport.close(remove=True, unfinished=unfinished)
 
     def _last_words(self, peer: Peer, reason: str) -> list[bytes]:
         """The abort; in the middle of a rendezvous a hello before it, by which the peer sees itself what differs."""
@@ -372,7 +261,8 @@ class Session(Exchange):
             self._lock.notify_all()
             here = {name: peer.party for name, peer in self._peers.items() if not peer.left}
             self.transport.forget(peer.party for peer in self._peers.values() if peer.left)
-        self._end_with({party: [self._packed_bye(name, ended, left=True)] for name, party in here.items()})
+        byes = {party: [self._packed_bye(name, ended, left=True)] for name, party in here.items()}
+        self._end_with(byes, unfinished=False)
 
     def finish(self, wait: float | None = None) -> None:
         """Say bye, wait until all the others do, and remove this party's queues or files.

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from airflow_provider_fate.errors import PeerFailed, PeerTimeout, TransportError
-from airflow_provider_fate.runtime.federation import session
+from airflow_provider_fate.runtime.federation import waiting
 from airflow_provider_fate.runtime.federation.abort import remove_left, tell_peers
 from airflow_provider_fate.runtime.federation.checks import Array
 from airflow_provider_fate.runtime.federation.directory import DirectoryTransport
@@ -274,7 +274,7 @@ def test_what_a_killed_run_leaves_is_removed_from_outside_of_it(tmp_path):
 
 
 def test_a_peer_that_ended_before_is_not_waited_for_long(tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "_AFTER_LAST_WORDS", 0.5)
+    monkeypatch.setattr(waiting, "_AFTER_LAST_WORDS", 0.5)
     tell_peers({"kind": "directory", "path": str(tmp_path)}, JOB, GUEST, ALL, "nonce", "there is no table")
     time.sleep(0.01)
     late = Player(None, HOST, transport=DirectoryTransport(tmp_path), wait=30)
