@@ -111,8 +111,8 @@ class Waiting(Exchange):
         return PeerTimeout(
             name,
             f"{name} has given no sign of life for {seconds:.0f} s, while {self.me} waited for {what} (job "
-            f"{self.job_id}, messages over {self.transport.description}).{_last_heard(peer)} Look at the log of its task, and "
-            "whether its Spark application still runs.",
+            f"{self.job_id}, messages over {self.transport.description}).{_last_heard(peer)} Look at the log of its "
+            "task, and whether its Spark application still runs.",
         )
 
 
