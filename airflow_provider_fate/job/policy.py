@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterator
@@ -20,6 +19,7 @@ from airflow_provider_fate.job.parameters.base import Bool, Int, Parameters, Pos
 from airflow_provider_fate.job.parameters.linear import EncryptParam
 from airflow_provider_fate.job.party import ROLES, Party
 from airflow_provider_fate.job.plain import only_keys, plain
+from airflow_provider_fate.job.plain_files import read_plain
 from airflow_provider_fate.job.sources import render
 
 if TYPE_CHECKING:
@@ -223,21 +223,7 @@ class Policy(Parameters):
         :param path: absolute; ``.yaml``, ``.yml`` or ``.json``
         :raises ConfigError: it cannot be read, is no such file, or anything in it is wrong
         """
-        name = os.fspath(path)
-        if not os.path.isabs(name):
-            raise ConfigError("policy", f"{short(name)} is not the absolute path of a file")
-        try:
-            with open(name, "rb") as stream:
-                content = stream.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise ConfigError("policy", f"{name} cannot be read: {error.strerror or error}") from error
-        if len(content) > MAX_BYTES:
-            raise ConfigError("policy", f"{name} is larger than {MAX_BYTES} bytes")
-        if name.endswith(".json"):
-            return cls.parse(_json(content, name))
-        if name.endswith((".yaml", ".yml")):
-            return cls.parse(_yaml(content, name))
-        raise ConfigError("policy", f"{name}: expected a file that ends in .yaml, .yml or .json")
+        return cls.parse(read_plain(path, MAX_BYTES, "policy"))
 
     @classmethod
     def parse(cls, value: Any) -> Policy:
@@ -437,50 +423,3 @@ def _groups(parameters: BaseModel, loc: tuple[str, ...] = ()) -> Iterator[tuple[
         value = getattr(parameters, key)
         if isinstance(value, BaseModel):
             yield from _groups(value, (*loc, key))
-
-
-# -- reading, more strictly than the libraries do: of a key that stands twice they take the last
-
-
-def _json(content: bytes, name: str) -> Any:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:
-                raise ConfigError("policy", f"{name}: the key {short(key)} stands twice")
-            found[key] = value
-        return found
-
-    try:
-        return json.loads(content, object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError("policy", f"{name} is not JSON: {error}") from error
-
-
-def _yaml(content: bytes, name: str) -> Any:
-    import yaml  # not among what executors have
-
-    class Strict(yaml.SafeLoader):
-        """Safe YAML in which no key stands twice and nothing refers to something else."""
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                raise yaml.composer.ComposerError(None, None, "aliases are not allowed", self.peek_event().start_mark)
-            return super().compose_node(parent, index)
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            seen: set[Any] = set()
-            for key, _ in node.value:
-                value = self.construct_object(key, deep=True)
-                text = str(value)
-                if text in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {short(text)} stands twice", key.start_mark
-                    )
-                seen.add(text)
-            return super().construct_mapping(node, deep)
-
-    try:
-        return yaml.load(content, Loader=Strict)
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        raise ConfigError("policy", f"{name} is not YAML that can be taken: {' '.join(str(error).split())}") from error
