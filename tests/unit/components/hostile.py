@@ -17,7 +17,7 @@ from airflow_provider_fate.runtime.federation.checks import Check
 from airflow_provider_fate.runtime.federation.memory import Hub, MemoryTransport
 from airflow_provider_fate.runtime.federation.messages import new_nonce
 from airflow_provider_fate.runtime.federation.session import Session
-from tests.fuzzing import printed
+from tests.watching import printed
 
 #: errors about numbers that are sums of several parties', masked so that nobody can tell whose is wrong
 NOBODY = ("the arbiter or a party whose numbers are in it", "diverged: ")

@@ -39,10 +39,11 @@ from airflow_provider_fate.runtime.components.intersection import Intersection
 from airflow_provider_fate.runtime.components.linear import component as linear_component
 from airflow_provider_fate.runtime.components.secure_add_example import SecureAddExample
 from airflow_provider_fate.runtime.federation import wire
-from tests.fuzzing import cases, changed, printed, recipes, times, watched
+from tests.fuzzing import cases, changed, recipes, times
 from tests.unit.components.hostile import TIME, Kind, Part, Seen, Table, attack, play, record
 from tests.unit.components.lr_parties import ARBITER, GUEST, HOST
 from tests.unit.components.running import component, table
+from tests.watching import printed, watched
 
 PAIR = (GUEST, HOST)
 #: cases of each kind of message, for its check alone and in a job

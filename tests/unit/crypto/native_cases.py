@@ -21,7 +21,7 @@ import numpy as np
 from airflow_provider_fate.errors import CryptoError
 from airflow_provider_fate.runtime.crypto import bfv
 from airflow_provider_fate.runtime.crypto.scheme import Slots, generate, scheme
-from tests.fuzzing import peak_from_now, peak_memory
+from tests.watching import peak_from_now, peak_memory
 
 #: bytes of memory that the process may map; more is a MemoryError, or its end
 MEMORY = 4 << 30

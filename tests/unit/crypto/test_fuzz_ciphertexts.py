@@ -18,7 +18,8 @@ from airflow_provider_fate.errors import CryptoError
 from airflow_provider_fate.runtime.crypto import additive, curve25519
 from airflow_provider_fate.runtime.crypto import scheme as vectors
 from airflow_provider_fate.runtime.crypto.scheme import Slots
-from tests.fuzzing import cases, printed, times, watched
+from tests.fuzzing import cases, times
+from tests.watching import printed, watched
 
 ROOT = Path(__file__).parents[3]
 SECONDS, MEBIBYTES = 5.0, 64.0

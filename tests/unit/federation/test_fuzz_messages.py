@@ -20,8 +20,9 @@ from airflow_provider_fate.runtime.federation import wire
 from airflow_provider_fate.runtime.federation.checks import Integer
 from airflow_provider_fate.runtime.federation.memory import Hub
 from airflow_provider_fate.runtime.federation.messages import MAGIC, SEALED_MAGIC, Data
-from tests.fuzzing import FLOATS, INTEGERS, PLAIN, SCALARS, TEXTS, cases, place, printed, watched
+from tests.fuzzing import FLOATS, INTEGERS, PLAIN, SCALARS, TEXTS, cases, place
 from tests.unit.federation.playing import GUEST, HOST, JOB, Player, met, together
+from tests.watching import printed, watched
 
 #: what one case may take: two parties meet in it, and one is waited for in vain
 SECONDS, MEBIBYTES = 10.0, 64.0

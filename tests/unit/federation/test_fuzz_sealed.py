@@ -17,9 +17,10 @@ from airflow_provider_fate.runtime.federation.keys import Keys
 from airflow_provider_fate.runtime.federation.memory import Hub, MemoryTransport
 from airflow_provider_fate.runtime.federation.messages import Abort, Alive, pack
 from airflow_provider_fate.runtime.federation.sealed import SealedTransport
-from tests.fuzzing import byte_recipes, cases, changed, printed, watched
+from tests.fuzzing import byte_recipes, cases, changed
 from tests.unit.federation.playing import GUEST, HOST, JOB, PAIR, Player
 from tests.unit.federation.test_fuzz_messages import SPOILT, VALUES, Spoiling, blamed, converse
+from tests.watching import printed, watched
 
 SECONDS, MEBIBYTES = 10.0, 64.0
 PRIVATE = {"9999": bytes(range(32)), "10000": bytes(range(1, 33)), "666": bytes(range(2, 34))}

@@ -24,7 +24,8 @@ from airflow_provider_fate.runtime.federation.checks import (
     Text,
     boolean,
 )
-from tests.fuzzing import INTEGERS, PLAIN, byte_recipes, cases, changed, printed, recipes, watched
+from tests.fuzzing import INTEGERS, PLAIN, byte_recipes, cases, changed, recipes
+from tests.watching import printed, watched
 
 SECONDS, MEBIBYTES = 5.0, 64.0
 DTYPES = ["|b1", "|i1", "|u1", *(f"<{kind}{size}" for kind in "iu" for size in (2, 4, 8)), "<f2", "<f4", "<f8"]

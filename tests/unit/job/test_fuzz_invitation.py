@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.job.invitation import Invitation
 from airflow_provider_fate.job.party import Party
-from tests.fuzzing import cases, changed, printed, recipes, watched
+from tests.fuzzing import cases, changed, recipes
+from tests.watching import printed, watched
 
 from .jobs import changed as with_value
 from .test_invitation import CONF, HOST, JOBS, sent
