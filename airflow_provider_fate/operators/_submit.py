@@ -20,6 +20,7 @@ from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.links import LINKS
 from airflow_provider_fate.operators import _invited, _ship
 from airflow_provider_fate.operators._identity import NamedByDate, default_job_id, log_file
+from airflow_provider_fate.operators._messages import PartyMessages
 from airflow_provider_fate.operators._spark_arguments import SparkArguments
 from airflow_provider_fate.operators._template_files import TemplateFiles
 from airflow_provider_fate.operators._watch import ProgressWatch
@@ -28,7 +29,6 @@ from airflow_provider_fate.operators._work import WorkDirectory
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_fate.hooks.job_links import JobLinks
     from airflow_provider_fate.job.conf import Job
     from airflow_provider_fate.job.invitation import Invitation
 
@@ -38,8 +38,6 @@ _FINAL = ("ConfigError", "DataError", "CryptoError")
 _TELL_SECONDS = 3.5
 #: seconds after which the queues are let be, when a task is stopped; and where an application was killed
 _STOP_SECONDS, _REMOVE_SECONDS = 4.2, 5.0
-#: seconds for the application and the peers' brokers to let go of the queues between linked brokers
-_TAKE_DOWN_SECONDS = 6.0
 _NONCE_KEY = "fate_nonce"
 
 
@@ -105,14 +103,12 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         self._master: str | None = None
         self._party: Party | None = None
         self._job: Job | None = None
-        self._nonce = ""
         self._progress_word = ""
         self._work: WorkDirectory | None = None
         self._driver_log: Path | None = None
         self._error: dict[str, str] | None = None
         self._context: Any = None
-        self._transport: dict[str, Any] | None = None
-        self._links: JobLinks | None = None
+        self._messages: PartyMessages | None = None
         self._stopped = False
 
     # -- what differs between training and prediction
@@ -146,27 +142,21 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
             status = self._run(context)
         finally:
             self._work.remove()
-            if self._links is not None:
-                self._links.take_down(_TAKE_DOWN_SECONDS)
+            if self._messages is not None:
+                self._messages.take_down()
         result = self.finish(context, self._result(status))
         self._forget_end()
         return result
 
     def _prepare(self, context: Context) -> None:
-        from airflow_provider_fate.hooks.transport import new_nonce, transport_hook
-
         self._check_peers()
-        self._nonce = new_nonce()
         self._progress_word = secrets.token_hex(16)
         party = Party(str(self.role), str(self.party_id))
         invitation = self._read_invitation(context, party)
         self.job_id = check_job_id(self.job_id) if self.job_id else default_job_id(context, self)
         job = self.load_job() if invitation is None else _invited.whole_job(invitation, self.storage_conn_id, self.data)
         self._party, self._job = job.check_party(party), job
-        # kept, as there is no time to ask for connections when the task is stopped
-        hook = transport_hook(self.transport_conn_id)
-        self._transport = hook.transport_config()
-        self._links = hook.job_links(self.job_id, party, job.parties)
+        self._messages = PartyMessages(self.transport_conn_id, self.job_id, party, job.parties, self.log)
         if invitation is not None:
             _invited.enter(invitation, job, str(self.policy), self.storage_conn_id, context, self.approval)
         job.check_tables(party)
@@ -184,9 +174,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         if not self._hook.client_mode:
             self.files = _joined(str(path), self.files)
         self._hook = self._get_hook()
-        if self._links is not None:
-            self._links.set_up()
-            self.log.info("The own broker fetches what parties %s send from theirs", ", ".join(self._links.peers))
+        self._messages.set_up()
         self.log.info("Job %s: %s of %s; model %s", self.job_id, party, ", ".join(map(str, job.parties)), job.model_id)
 
     def _read_invitation(self, context: Context, party: Party) -> Invitation | None:
@@ -237,12 +225,12 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         content = {
             "format": 1,
             "job_id": self.job_id,
-            "nonce": self._nonce,
+            "nonce": self._messages.nonce,
             "progress_word": self._progress_word,
             "job": job.to_dict(),
             "party": str(party),
             "storage": storage_hook(self.storage_conn_id).spark_settings()["job_file_part"],
-            "transport": self._transport,
+            "transport": self._messages.config,
             "wait_seconds": wait_seconds,
             "tell_in_storage": not self._hook.client_mode,
             "run_url": str(getattr((self._context or {}).get("ti"), "log_url", None) or ""),
@@ -297,13 +285,13 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         self._forget_status()
         external_id = super().submit_job(context)
         if (store := context.get("task_state_store")) is not None:
-            store.set(_NONCE_KEY, self._nonce)
+            store.set(_NONCE_KEY, self._messages.nonce)
         return external_id
 
     def poll_until_complete(self, external_id: Any, context: Context) -> None:
         if (store := context.get("task_state_store")) is not None:
             # of the try that submitted it: the peers know it by that
-            self._nonce = store.get(_NONCE_KEY) or self._nonce
+            self._messages.nonce = store.get(_NONCE_KEY) or self._messages.nonce
         super().poll_until_complete(external_id, context)
 
     def _status(self) -> dict[str, Any] | None:
@@ -344,8 +332,8 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         if not error:
             return failure
         where = f" (Spark's own output: {self._driver_log})" if self._hook.client_mode else ""
-        if self._links is not None and error.get("type") == "PeerTimeout":
-            where = f" Here {self._links.explain()}.{where}"
+        if self._messages is not None and error.get("type") == "PeerTimeout":
+            where = f"{self._messages.explain()}{where}"
         kind = AirflowFailException if error.get("type") in _FINAL else AirflowException
         return kind(f"{self._party} of job {self.job_id}: {error.get('message')}{where}")
 
@@ -393,34 +381,14 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         telling.join(max(0.0, began + _TELL_SECONDS - time.monotonic()))
 
     def _remove_left(self, seconds: float) -> None:
-        """Remove what the application, which was killed, has left of its messages."""
-        if self._transport is None:
-            return
-        from airflow_provider_fate.hooks.peers import remove_left
-
-        # The parties of an invitation learn of each other's end from the runs as well: no last words need stay. Without
-        # one, a party that comes later finds them.
-        invited = self.invitation is not None or bool(self.peers)
-        try:
-            remove_left(
-                self._transport, str(self.job_id), self._party, self._job.parties, max(0.2, seconds), for_absent=invited
-            )
-        except Exception as error:  # noqa: BLE001 - nothing depends on it
-            self.log.warning("%s", error)
+        if self._messages is not None:
+            # The parties of an invitation learn of each other's end from the runs as well: no last words need stay.
+            # Without one, a party that comes later finds them.
+            self._messages.remove_left(seconds, for_absent=self.invitation is not None or bool(self.peers))
 
     def _tell_peers(self, reason: str, to: list[Party] | None = None, *, last_words: bool = False) -> None:
-        """Have the other parties, or some of them, end now, not when they have waited long enough."""
-        if self._transport is None:
-            return
-        from airflow_provider_fate.hooks.peers import tell_peers
-
-        try:
-            parties = to or self._job.parties
-            tell_peers(
-                self._transport, str(self.job_id), self._party, parties, self._nonce, reason, last_words=last_words
-            )
-        except Exception as error:  # noqa: BLE001 - they find out by themselves, later
-            self.log.warning("The other parties could not be told: %s", error)
+        if self._messages is not None:
+            self._messages.tell(reason, to, last_words=last_words)
 
 
 def _joined(*parts: str | None) -> str:

@@ -83,7 +83,7 @@ def test_the_application_and_its_operator_alone_know_the_word_of_progress(prepar
 
 def test_each_try_has_a_nonce_of_its_own_and_the_same_job_id(prepared):
     first, second = prepared(), prepared()
-    assert second._nonce != first._nonce
+    assert second._messages.nonce != first._messages.nonce
     assert second.job_id == first.job_id
     assert first.job_id.startswith("dag_manual__2026-01-01T00-00-00")
 
@@ -198,7 +198,7 @@ def test_on_yarn_the_job_file_is_shipped(prepared, monkeypatch):
     task = prepared(spark_run={"master": "yarn", "deploy-mode": "cluster"})
     assert task.application_args == ["guest-9999.json"]
     (shipped,) = task.files.split(",")
-    assert json.loads(Path(shipped).read_text())["nonce"] == task._nonce
+    assert json.loads(Path(shipped).read_text())["nonce"] == task._messages.nonce
     # nobody could say how an application of an earlier try went
     assert not task.durable
     extra = {"yarn_resourcemanager_webapp_address": "http://rm:8088"}
