@@ -307,8 +307,9 @@ class Link:
         while not self._stopping.is_set():
             broker = brokers[attempt % len(brokers)]
             attempt += 1
+            left = end + self.patience(self._cause) - time.monotonic()
             self._cause = None
-            self._connect_once(broker, min(10.0, max(1.0, self.connect_seconds)))
+            self._connect_once(broker, min(10.0, max(1.0, left)))
             with self.lock:
                 had_been, self.ready = self.ready, False
             self.lost()
@@ -326,6 +327,8 @@ class Link:
             if not self.forgive(self._cause) and (vain or late or self._is_final(self._cause)):
                 self.give_up(error)
                 return
+            if attempt == 1 and not had_been:
+                self.log(f"{error}; trying again")
             self._stopping.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -36,6 +36,8 @@ class Transport(ABC):
     #: called about once a second while :meth:`send` waits for its receiver to take what is there; what it raises ends
     #: the wait. The session sets it
     on_wait: Callable[[Party], None] = staticmethod(lambda to: None)
+    #: how long a peer is waited for, and so what only leads to it; the session sets it
+    wait_seconds: float = 0.0
 
     #: set by a party that has last words to say only: they go to those who are there, or were killed and may come back;
     #: nothing is made for a peer that has left, and what is for it is dropped

@@ -96,7 +96,8 @@ class RabbitMQTransport(Transport):
     :param federated: party ids whose own broker fetches what they are sent from this party's broker, and from whose
         broker this party's fetches what they send (RabbitMQ federation)
     :param max_body: bytes in one message; the broker's own limit (``max_message_size``) must not be lower
-    :param connect_seconds: how long the first connection is tried
+    :param connect_seconds: how long the first connection is tried; to a peer's broker at least until the peer itself
+        would be given up, while messages wait to be sent
     :param reconnect_seconds: how long a lost connection is tried again; a broker that takes nothing may take as long
     """
 
@@ -155,9 +156,12 @@ class RabbitMQTransport(Transport):
         queues: dict[Broker, dict[str, Callable[[], None]]] = {}
         for peer in peers:
             queues.setdefault(self.route(peer), {})[queue_name(job_id, me, peer)] = partial(self._on_wait, peer)
+        # A peer's broker may be away as long as the peer: before the session gives that up, this says why.
+        patient = {**self._options, "connect_seconds": max(self._options["connect_seconds"], self.wait_seconds - 2)}
         for broker, names in queues.items():
+            options = self._options if broker == self.broker else patient
             self._publishers[broker] = Publisher(
-                broker, f"{name} sends", queues=names, last_words=self.last_words, **self._options
+                broker, f"{name} sends", queues=names, last_words=self.last_words, **options
             )
         self._consumer = _Consumer(
             self.broker,
@@ -171,7 +175,8 @@ class RabbitMQTransport(Transport):
             link.start()
         try:
             for link in links:
-                link.wait_ready()
+                if link.broker == self.broker:
+                    link.wait_ready()
         except TransportError:
             self.close(remove=False)
             raise

@@ -153,6 +153,7 @@ class SealedTransport(Transport):
         self._deliver = deliver
         self.inner.log = lambda text: self.log(text)
         self.inner.on_wait = lambda to: self.on_wait(to)
+        self.inner.wait_seconds = self.wait_seconds
         self._thread = threading.Thread(target=self._work, name=f"sealed-{me}", daemon=True)
         self._thread.start()
         self.inner.open(job_id, me, peers, self._on_frame)

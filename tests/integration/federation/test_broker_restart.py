@@ -8,13 +8,15 @@ import time
 import numpy as np
 import pytest
 
-from airflow_provider_fate.errors import TransportError
+from airflow_provider_fate.errors import PeerFailed, TransportError
+from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.config import transport_from_config
-from tests.integration.federation.test_rabbitmq import config, finish, key_pairs, meet, players
+from tests.integration.federation.test_rabbitmq import config, finish, key_pairs, meet, players, route
 from tests.servers.rabbitmq import RabbitMQNode
 from tests.unit.federation.playing import GUEST, HOST, JOB, Player, anything, together, until
 
 _VALUES = 400
+THIRD = Party("host", "10001")
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +132,44 @@ def test_what_waits_for_a_party_outlives_the_broker(node):
     until(lambda: len(got) == 1000, 10)
     assert got == bodies
     host.close(remove=True)
+
+
+def test_a_peers_broker_that_is_away_is_waited_for_as_long_as_the_peer(node, rabbitmq_node):
+    """The host's broker is not up when the guest begins: the guest waits, as it does for the host itself."""
+    vhost, ours = node.new_vhost(), rabbitmq_node.new_vhost()
+    at_guest = config(rabbitmq_node, ours, routes={"10000": route(node, vhost)}, connection_timeout=1)
+    at_host = config(node, vhost, routes={"9999": route(rabbitmq_node, ours)}, connection_timeout=1)
+    guest, host = players(at_guest, at_host, parties=(GUEST, HOST), wait=60)
+    node.kill()
+
+    def later():
+        until(lambda: any("connection refused" in line and "trying again" in line for line in guest.lines), 20)
+        time.sleep(3)
+        node.start()
+        return host.session.meet()
+
+    assert together(guest.session.meet, later, timeout=90) == [[], []]
+    finish(guest, host)
+
+
+def test_a_peers_broker_that_stays_away_is_named_and_the_others_are_told(node, rabbitmq_node):
+    vhost, ours = node.new_vhost(), rabbitmq_node.new_vhost()
+    at_guest = config(rabbitmq_node, ours, routes={"10001": route(node, vhost)}, connection_timeout=1)
+    parties = (GUEST, HOST, THIRD)
+    guest, host = (
+        Player(None, party, parties, transport=transport_from_config(one), wait=wait)
+        for party, one, wait in ((GUEST, at_guest, 8), (HOST, config(rabbitmq_node, ours), 60))
+    )
+    node.kill()
+
+    def give_up():
+        with pytest.raises(TransportError, match=f":{node.port}, vhost .*connection refused"):
+            guest.session.meet()
+        guest.session.abort("it cannot reach a broker")
+
+    began = time.monotonic()
+    outcomes = together(give_up, host.session.meet, timeout=40)
+    assert outcomes[0] is None
+    assert isinstance(outcomes[1], PeerFailed) and "it cannot reach a broker" in str(outcomes[1])
+    assert 5 < time.monotonic() - began < 20
+    host.session.abort("over")
