@@ -7,14 +7,15 @@ from typing import Any
 
 from airflow_provider_fate.hooks.storage import storage_hook
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.progress import end_directory, job_directory
+from airflow_provider_fate.runtime.progress import checkpoints_directory, end_directory, job_directory
+from airflow_provider_fate.runtime.storage.base import DRAFT
 from airflow_provider_fate.runtime.storage.invitations import InvitationStore
 from airflow_provider_fate.runtime.storage.models import ModelStore
 from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
 
 __all__ = [
-    "InvitationStore", "ModelStore", "TableMeta", "TableStore", "forget_end", "forget_job_status", "has_job",
-    "invitations", "job_status", "models", "progress_reader", "tables",
+    "InvitationStore", "ModelStore", "TableMeta", "TableStore", "forget_drafts", "forget_end", "forget_job_status",
+    "has_job", "invitations", "job_status", "models", "progress_reader", "tables",
 ]  # fmt: skip
 
 
@@ -67,6 +68,19 @@ def forget_job_status(conn_id: str, job_id: str, party: Party) -> None:
 def forget_end(conn_id: str, job_id: str, party: Party) -> None:
     """Delete what a party keeps to end a job without its peers; a task that is cleared runs its job anew then."""
     storage_hook(conn_id).storage.delete(end_directory(job_id, party))
+
+
+def forget_drafts(conn_id: str, job_id: str, party: Party) -> None:
+    """Delete the small files that a party's application was writing when it was killed."""
+    storage = storage_hook(conn_id).storage
+    directories = [job_directory(job_id, party)]
+    kept = checkpoints_directory(job_id, party)
+    for job in storage.list(kept):
+        directories += [f"{kept}/{job}/{component}" for component in storage.list(f"{kept}/{job}")]
+    for directory in directories:
+        for name in storage.list(directory):
+            if name.endswith(DRAFT):
+                storage.delete(f"{directory}/{name}")
 
 
 def _status_path(job_id: str, party: Party) -> str:

@@ -381,10 +381,18 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         telling.join(max(0.0, began + _TELL_SECONDS - time.monotonic()))
 
     def _remove_left(self, seconds: float) -> None:
-        if self._messages is not None:
-            # The parties of an invitation learn of each other's end from the runs as well: no last words need stay.
-            # Without one, a party that comes later finds them.
-            self._messages.remove_left(seconds, for_absent=self.invitation is not None or bool(self.peers))
+        """Remove what the application had no time to, as it was killed: of its messages, and files half-written."""
+        if self._messages is None:
+            return
+        from airflow_provider_fate.hooks.stores import forget_drafts
+
+        # The parties of an invitation learn of each other's end from the runs as well: no last words need stay.
+        # Without one, a party that comes later finds them.
+        self._messages.remove_left(seconds, for_absent=self.invitation is not None or bool(self.peers))
+        try:
+            forget_drafts(self.storage_conn_id, str(self.job_id), self._party)
+        except FateError as error:
+            self.log.warning("Files that the application was writing could not be deleted: %s", error)
 
     def _tell_peers(self, reason: str, to: list[Party] | None = None, *, last_words: bool = False) -> None:
         if self._messages is not None:

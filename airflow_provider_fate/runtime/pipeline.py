@@ -22,7 +22,7 @@ from airflow_provider_fate.runtime.ending import Ending
 from airflow_provider_fate.runtime.federation import checks
 from airflow_provider_fate.runtime.federation.base import Federation
 from airflow_provider_fate.runtime.federation.session import Session
-from airflow_provider_fate.runtime.progress import Progress, end_directory
+from airflow_provider_fate.runtime.progress import Progress, checkpoints_directory, end_directory
 from airflow_provider_fate.runtime.rows_io import read_rows, write_rows
 from airflow_provider_fate.runtime.storage.base import Storage
 from airflow_provider_fate.runtime.storage.models import ModelStore
@@ -113,7 +113,8 @@ class Pipeline:
     def run(self, session: Session) -> None:
         """Meet the other parties and run the job, again from the last common checkpoint when one comes back."""
         ending = self._ending
-        checkpoints = CheckpointStore(self.storage, f"{self.progress.directory}/checkpoints/{self._state_key()}")
+        kept = checkpoints_directory(self.job_id, self.party)
+        checkpoints = CheckpointStore(self.storage, f"{kept}/{self._state_key()}")
         for _ in range(MOST_MEETINGS):
             try:
                 common = session.meet(self._held(checkpoints), ending.session)
@@ -153,7 +154,7 @@ class Pipeline:
         self._tell_results()
 
     def _tell_results(self) -> None:
-        self.storage.delete(f"{self.progress.directory}/checkpoints")
+        self.storage.delete(checkpoints_directory(self.job_id, self.party))
         results = self._ending.results
         self.progress.status.update(results["status"])
         for verdict in results["verdicts"]:

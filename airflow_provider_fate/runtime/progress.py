@@ -31,6 +31,11 @@ def job_directory(job_id: str, party: Party) -> str:
     return f"jobs/{job_id}/{party}"
 
 
+def checkpoints_directory(job_id: str, party: Party) -> str:
+    """Where a party keeps what it goes on from after a restart: a directory for each conf, in it one a component."""
+    return f"{job_directory(job_id, party)}/checkpoints"
+
+
 def end_directory(job_id: str, party: Party) -> str:
     """Where a party keeps its results until they are where they belong and its task has ended, see ``ending.py``."""
     return f"{job_directory(job_id, party)}/end"

@@ -102,10 +102,11 @@ def left_behind(sites: Sites, runs: Sequence[Run], before: dict[str, Any]) -> li
 
 
 def state_of(sites: Sites) -> dict[str, Any]:
-    """What is at the brokers and in the directories for temporary files."""
+    """What is at the brokers and in the directories for temporary files, and what is half-written in the storages."""
     return {
         "brokers": sites.at_brokers(),
         "temporary": {site.name: {path.name for path in site.temporary.iterdir()} for site in sites},
+        "partial": {site.name: {path for path in site.paths() if _PARTIAL.search(path)} for site in sites},
     }
 
 
@@ -120,9 +121,10 @@ def _left(sites: Sites, runs: Sequence[Run], before: dict[str, Any]) -> list[str
             ]
     for name, there in now["temporary"].items():
         left += [f"{one} of the {name}" for one in there - before["temporary"][name]]
+    for name, there in now["partial"].items():
+        left += [f"{path} in the {name}'s storage" for path in there - before["partial"][name]]
     for site in sites:
         paths = site.paths()
-        left += [f"{path} in the {site.name}'s storage" for path in paths if _PARTIAL.search(path)]
         # a job that has failed keeps it, beside its checkpoints, for whoever clears its tasks
         ends = [rf"jobs/{re.escape(run.job_id)}/[^/]+/end" for run in runs if _all_succeeded(sites, run)]
         ended = [path for path in paths if any(re.fullmatch(end, path) for end in ends)]

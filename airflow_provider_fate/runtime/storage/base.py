@@ -10,6 +10,9 @@ from typing import IO, Any
 
 from airflow_provider_fate.errors import StorageError
 
+#: ends the name of a small file that is not written to its end yet
+DRAFT = ".writing"
+
 
 class Storage(ABC):
     """Files below one root; paths are relative to it, with ``/`` between their parts.
@@ -57,7 +60,7 @@ class Storage(ABC):
 
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a small file so that a reader sees the old content or the new, never a part."""
-        temporary = f"{path}.writing"
+        temporary = f"{path}{DRAFT}"
         with self.open_write(temporary) as stream:
             stream.write(content)
         self.replace(temporary, path)

@@ -128,6 +128,11 @@ def test_stopping_one_party(uploaded, run_parties):
     running = run_parties(own, wait=False)
     wait_for_status(uploaded, "guest-9999", "hetero_lr_0")
     assert named("job guest-9999")
+    own_files = uploaded / "storage" / "jobs" / "job" / "guest-9999"
+    halves = [own_files, *own_files.glob("checkpoints/*/intersection_0")]
+    assert len(halves) == 2
+    for directory in halves:
+        (directory / "planted.json.writing").write_text("{")
     began = time.monotonic()
     own["guest-9999"].on_kill()
     assert time.monotonic() - began < 5  # then Airflow kills the task
@@ -136,6 +141,7 @@ def test_stopping_one_party(uploaded, run_parties):
         assert "the task of guest-9999 was stopped in Airflow" in str(running.errors[party])
     wait_for_none(lambda: [one for party in PARTIES for one in named(f"job {party}")], 5)
     assert list((uploaded / "messages").iterdir()) == []
+    assert list((uploaded / "storage").rglob("*.writing")) == []
 
 
 def test_a_killed_party_is_tried_again_and_all_go_on(uploaded, run_parties, capsys):
