@@ -59,6 +59,7 @@ class DirectoryTransport(Transport):
         self._me: Party | None = None
         self._stream = ""
         self._numbers: dict[Party, int] = {}
+        self._known: set[Party] = set()  # peers whose directories have been there
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopped = threading.Event()
@@ -217,11 +218,14 @@ class DirectoryTransport(Transport):
             try:
                 try:
                     self._write(directory, name, body)
-                except FileNotFoundError:  # not made yet, or the receiver ended a run and removed it
-                    if self.last_words:
+                except FileNotFoundError:
+                    # made once: one that was there and is not any more had its receiver leave, which makes it itself
+                    # should it come back
+                    if self.last_words or to in self._known:
                         return
                     self._make(directory)
                     self._write(directory, name, body)
+                self._known.add(to)
             except OSError as error:
                 raise self._failed("write to", error) from error
             self._numbers[to] = number + 1

@@ -281,3 +281,21 @@ def test_a_peer_that_ended_before_is_not_waited_for_long(tmp_path, monkeypatch):
     with pytest.raises(PeerTimeout, match="an earlier run of it ended: there is no table"):
         late.session.meet()
     late.session.abort("over")
+
+
+def test_nothing_is_made_again_for_a_peer_that_has_left(tmp_path):
+    guest, host = DirectoryTransport(tmp_path), DirectoryTransport(tmp_path)
+    listen(guest, GUEST, [HOST])
+    guest.send(HOST, b"before it comes")
+    heard = listen(host, HOST, [GUEST])
+    until(lambda: heard == [b"before it comes"], 5)
+    host.close(remove=True)
+    guest.send(HOST, b"a sign of life")
+    assert not (tmp_path / JOB / str(HOST)).exists()
+    again = DirectoryTransport(tmp_path)
+    heard = listen(again, HOST, [GUEST])
+    guest.send(HOST, b"to the next try")
+    until(lambda: heard == [b"to the next try"], 5)
+    for transport in (again, guest):
+        transport.close(remove=True)
+    assert list(tmp_path.iterdir()) == []
