@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _MOST_TRIES = 20
 #: seconds after the trigger's own time for Airflow's, which says less
 _LATER = 600
+#: why the peers' runs are ended where nothing better is known; their tasks have heard the cause
+_NO_SUCCESS = "the initiator's part of this job has ended without success"
 #: XCom with the runs that were started
 _RUNS = "peer_runs"
 _LINKS = {"guest": GuestRunLink(), "host": HostRunLink(), "arbiter": ArbiterRunLink()}
@@ -223,14 +225,15 @@ class FateDismissOperator(BaseOperator):
         self.patience = patience
         self.end_timeout = end_timeout
         self.grace_period = grace_period
+        self._ending: list[PeerRun] = []
 
     def execute(self, context: Context) -> Any:
         runs = [PeerRun(**one) for one in (self.peers or {}).values()]
         if not runs:
             return None
         if not self.succeeded:
-            reason = "the initiator's part of this job has ended without success"
-            end_all(runs, reason, self.log, grace_period=self.grace_period)
+            self._ending = runs
+            end_all(runs, _NO_SUCCESS, self.log, grace_period=self.grace_period)
             return None
         self.defer(
             trigger=PeerRunsTrigger(
@@ -252,3 +255,7 @@ class FateDismissOperator(BaseOperator):
                 f"this party's part succeeded, and the run of {', '.join(failed)} failed; look at it together"
             )
         return event["states"]
+
+    def on_kill(self) -> None:
+        """End at once what would be ended after the grace."""
+        end_all(self._ending, _NO_SUCCESS, self.log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_fate.errors import TransportError
+from airflow_provider_fate.errors import FateError, TransportError
 
 if TYPE_CHECKING:
     from airflow_provider_fate.hooks.site import FateSiteHook
@@ -207,7 +208,10 @@ def end_quietly(run: PeerRun, reason: str, log: Any, grace_period: float = 0) ->
     end = time.monotonic() + grace_period
     try:
         hook = FateSiteHook(run.conn_id)
-        while time.monotonic() < end and hook.run_state(run.dag_id, run.run_id) not in ENDED:
+        while time.monotonic() < end:
+            with contextlib.suppress(FateError):  # it may be reached again
+                if hook.run_state(run.dag_id, run.run_id) in ENDED:
+                    break
             time.sleep(min(_LOOK, grace_period))
         state = hook.end_run(run.dag_id, run.run_id, reason)
         log.info("%s: its run has %s", run.party, "gone" if state is None else f"ended as {state}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_fate.errors import TransportError
-from airflow_provider_fate.triggers.peer_runs import PeerRun, PeerRunsTrigger, answer_of
+from airflow_provider_fate.triggers import peer_runs
+from airflow_provider_fate.triggers.peer_runs import PeerRun, PeerRunsTrigger, answer_of, end_all
 
 RUN = PeerRun("host-10000", "site", "fate_invited", "job-1", "https://site.example/dags/fate_invited/runs/job-1")
 YES = {"accepted": True, "reasons": [], "needs_approval": False}
@@ -102,3 +104,43 @@ def test_it_is_the_same_after_it_was_stored():
     path, arguments = waiting.serialize()
     assert path.endswith("triggers.peer_runs.PeerRunsTrigger")
     assert PeerRunsTrigger(**arguments).serialize() == (path, arguments)
+
+
+class Ending(Site):
+    """A run that ends by itself at a certain look, or is ended."""
+
+    def __init__(self, ends_at_look: int, unreachable: tuple[int, ...] = ()) -> None:
+        super().__init__("running")
+        self.looks, self.ends_at, self.unreachable = 0, ends_at_look, unreachable
+        self.ended_as: list[str] = []
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        self.looks += 1
+        if self.looks in self.unreachable:
+            raise TransportError("no answer in time")
+        return "failed" if self.looks >= self.ends_at else super().run_state(dag_id, run_id)
+
+    def end_run(self, dag_id: str, run_id: str, note: str) -> str:
+        self.ended_as.append(note)
+        return "failed"
+
+
+@pytest.mark.parametrize(
+    ("site", "grace_period", "looks"),
+    [
+        (Ending(3), 10.0, 3),
+        (Ending(3, unreachable=(1, 2)), 10.0, 3),
+        (Ending(1000), 0.3, None),
+        (Ending(1000, unreachable=tuple(range(1000))), 0.3, None),
+        (Ending(1000), 0.0, 0),
+    ],
+)
+def test_a_run_may_end_by_itself_before_it_is_ended(monkeypatch, site, grace_period, looks):
+    monkeypatch.setattr("airflow_provider_fate.hooks.site.FateSiteHook", lambda conn_id: site)
+    monkeypatch.setattr(peer_runs, "_LOOK", 0.02)
+    began = time.monotonic()
+    end_all([RUN], "why", logging.getLogger(__name__), grace_period=grace_period)
+    took = time.monotonic() - began
+    assert site.ended_as == ["why"], "it looks itself whether the run has ended"
+    assert site.looks == looks if looks is not None else grace_period <= took < grace_period + 2
+    assert looks is None or took < 2
