@@ -8,7 +8,7 @@ from typing import Any
 from airflow_provider_fate.hooks.storage import storage_hook
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.progress import checkpoints_directory, end_directory, job_directory
-from airflow_provider_fate.runtime.storage.base import DRAFT
+from airflow_provider_fate.runtime.storage.base import DRAFT, Storage
 from airflow_provider_fate.runtime.storage.invitations import InvitationStore
 from airflow_provider_fate.runtime.storage.models import ModelStore
 from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
@@ -70,16 +70,18 @@ def forget_end(conn_id: str, job_id: str, party: Party) -> None:
     storage_hook(conn_id).storage.delete(end_directory(job_id, party))
 
 
-def forget_drafts(conn_id: str, job_id: str, party: Party) -> None:
-    """Delete the small files that a party's application was writing when it was killed."""
-    storage = storage_hook(conn_id).storage
-    directories = [job_directory(job_id, party)]
+def forget_drafts(storage: Storage, job_id: str, party: Party) -> None:
+    """Delete the files, and tables of checkpoints, that a party's application was writing when it was killed.
+
+    What it has kept for its next try stays.
+    """
+    directories = [job_directory(job_id, party), end_directory(job_id, party)]
     kept = checkpoints_directory(job_id, party)
     for job in storage.list(kept):
         directories += [f"{kept}/{job}/{component}" for component in storage.list(f"{kept}/{job}")]
     for directory in directories:
         for name in storage.list(directory):
-            if name.endswith(DRAFT):
+            if name.endswith(DRAFT) or name.startswith("."):
                 storage.delete(f"{directory}/{name}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_provider_fate.hooks.job_links import JobLinks
     from airflow_provider_fate.job.party import Party
 
 #: seconds for the application and the peers' brokers to let go of the queues between linked brokers
@@ -33,8 +34,13 @@ class PartyMessages:
         self._job_id = job_id
         self._me = me
         self._parties = parties
-        self._links = hook.job_links(job_id, me, parties)
+        self._hook = hook
+        self._links: JobLinks | None = None
         self._log = log
+
+    def read_links(self) -> None:
+        """Find which peers' brokers are to be linked with the own one. :raises ConfigError: a connection is wrong"""
+        self._links = self._hook.job_links(self._job_id, self._me, self._parties)
 
     def set_up(self) -> None:
         """Link the own broker with the peers', where it is to be. :raises TransportError: it cannot be"""

@@ -8,7 +8,8 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -109,6 +110,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         self._error: dict[str, str] | None = None
         self._context: Any = None
         self._messages: PartyMessages | None = None
+        self._forget_drafts: Callable[[], None] | None = None
         self._stopped = False
 
     # -- what differs between training and prediction
@@ -140,6 +142,10 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
                     raise AirflowFailException(str(error)) from error
                 raise
             status = self._run(context)
+        except AirflowTaskTimeout:
+            # Airflow would call on_kill, but only after all that is tidied up behind the application
+            self._stop("took longer than its execution_timeout")
+            raise
         finally:
             self._work.remove()
             if self._messages is not None:
@@ -149,14 +155,22 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         return result
 
     def _prepare(self, context: Context) -> None:
-        self._check_peers()
+        from airflow_provider_fate.hooks.storage import storage_hook
+        from airflow_provider_fate.hooks.stores import forget_drafts
+        from airflow_provider_fate.triggers.peer_runs import check_runs
+
+        if self.peers:
+            check_runs(self.peers, self.log)
         self._progress_word = secrets.token_hex(16)
         party = Party(str(self.role), str(self.party_id))
         invitation = self._read_invitation(context, party)
         self.job_id = check_job_id(self.job_id) if self.job_id else default_job_id(context, self)
         job = self.load_job() if invitation is None else _invited.whole_job(invitation, self.storage_conn_id, self.data)
         self._party, self._job = job.check_party(party), job
+        # kept, as there is no time to ask for connections when the task is stopped
         self._messages = PartyMessages(self.transport_conn_id, self.job_id, party, job.parties, self.log)
+        self._messages.read_links()
+        self._forget_drafts = partial(forget_drafts, storage_hook(self.storage_conn_id).storage, self.job_id, party)
         if invitation is not None:
             _invited.enter(invitation, job, str(self.policy), self.storage_conn_id, context, self.approval)
         job.check_tables(party)
@@ -188,26 +202,6 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
             raise ConfigError("job_id", f"is {self.job_id}, and the invitation is to {invitation.job_id}; leave it out")
         self.job_id = invitation.job_id
         return invitation
-
-    def _check_peers(self) -> None:
-        """Whoever was marked failed at its own Airflow does not come, or come back, to meet us.
-
-        :raises AirflowFailException: the run of an invited party has failed
-        """
-        from airflow_provider_fate.hooks.site import FateSiteHook
-        from airflow_provider_fate.triggers.peer_runs import PeerRun
-
-        for run in [PeerRun(**one) for one in (self.peers or {}).values()]:
-            try:
-                state = FateSiteHook(run.conn_id).run_state(run.dag_id, run.run_id)
-            except FateError as error:
-                self.log.warning("How the run of %s is cannot be seen: %s", run.party, error)
-                continue
-            if state == "failed":
-                raise AirflowFailException(
-                    f"there is nobody to meet: the run of {run.party} has failed at its own Airflow ({run.url}). Begin "
-                    "the job anew: clear the task that invites"
-                )
 
     def _wait_seconds(self) -> float:
         try:
@@ -264,12 +258,8 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
                 self._tell_peers(f"the Spark application of {self._party} failed")
                 ti = context.get("ti")
                 if getattr(ti, "try_number", 1) > getattr(ti, "max_tries", 0):  # else the next try takes what is there
-                    self._remove_left(_REMOVE_SECONDS)
+                    self._remove_left(_REMOVE_SECONDS, for_absent=False)
             raise explained from None
-        except AirflowTaskTimeout:
-            # Airflow would call on_kill, but only after all that is tidied up behind the application
-            self._stop("took longer than its execution_timeout")
-            raise
         finally:
             if watch is not None:
                 watch.stop()
@@ -366,6 +356,8 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         ti = (self._context or {}).get("ti")
         where = f" ({ti.dag_id}, run {ti.run_id}, task {ti.task_id})" if ti is not None else ""
         reason = f"the task of {self._party} {what}{where}"
+        by_whom = "; where the initiator has ended this run, its note says why" if self.invitation is not None else ""
+        self.log.warning("%s%s", reason, by_whom)
         # whoever has left need not hear it: no queue is made again, so that none stays where all are stopped at once
         telling = threading.Thread(
             target=self._tell_peers, args=(reason,), kwargs={"last_words": True}, name="fate-tell-peers", daemon=True
@@ -376,22 +368,26 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
             telling.join(1.5)
             # not the backend's: on YARN that one ends nothing where the resource manager's address is not known
             self._hook.on_kill()
-            # it had no time to, or was told when its peers were gone already
-            self._remove_left(began + _STOP_SECONDS - time.monotonic())
+            # It had little time to tidy up. Without an invitation a peer that comes later finds these last words; with
+            # one the initiator's Airflow ends the other runs, and an invited party's other try has met who is absent.
+            for_absent = bool(self.peers) or (self.invitation is not None and getattr(ti, "try_number", 1) > 1)
+            self._remove_left(began + _STOP_SECONDS - time.monotonic(), for_absent=for_absent)
         telling.join(max(0.0, began + _TELL_SECONDS - time.monotonic()))
 
-    def _remove_left(self, seconds: float) -> None:
+    def _remove_left(self, seconds: float, *, for_absent: bool) -> None:
         """Remove what the application had no time to, as it was killed: of its messages, and files half-written."""
-        if self._messages is None:
+        if self._messages is None or self._forget_drafts is None:
             return
-        from airflow_provider_fate.hooks.stores import forget_drafts
+        forgetting = threading.Thread(target=self._forget_drafts_quietly, name="fate-drafts", daemon=True)
+        forgetting.start()
+        end = time.monotonic() + seconds
+        self._messages.remove_left(seconds, for_absent=for_absent)
+        forgetting.join(max(0.0, end - time.monotonic()))
 
-        # The parties of an invitation learn of each other's end from the runs as well: no last words need stay.
-        # Without one, a party that comes later finds them.
-        self._messages.remove_left(seconds, for_absent=self.invitation is not None or bool(self.peers))
+    def _forget_drafts_quietly(self) -> None:
         try:
-            forget_drafts(self.storage_conn_id, str(self.job_id), self._party)
-        except FateError as error:
+            self._forget_drafts()
+        except Exception as error:  # noqa: BLE001 - nothing depends on it
             self.log.warning("Files that the application was writing could not be deleted: %s", error)
 
     def _tell_peers(self, reason: str, to: list[Party] | None = None, *, last_words: bool = False) -> None:

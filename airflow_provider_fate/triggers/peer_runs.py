@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_fate.errors import FateError, TransportError
@@ -187,6 +188,27 @@ class PeerRunsTrigger(BaseTrigger):
         if self.until == "answered":
             reason = "the initiator has stopped this job"
             await asyncio.to_thread(end_all, [PeerRun(**one) for one in self.runs], reason, self.log)
+
+
+def check_runs(peers: dict[str, dict[str, str]], log: Any) -> None:
+    """Whoever was marked failed at its own Airflow does not come, or come back, to meet us.
+
+    :param peers: the runs by party, as :meth:`PeerRun.to_dict`
+    :raises AirflowFailException: the run of an invited party has failed
+    """
+    from airflow_provider_fate.hooks.site import FateSiteHook
+
+    for run in [PeerRun(**one) for one in peers.values()]:
+        try:
+            state = FateSiteHook(run.conn_id).run_state(run.dag_id, run.run_id)
+        except FateError as error:
+            log.warning("How the run of %s is cannot be seen: %s", run.party, error)
+            continue
+        if state == "failed":
+            raise AirflowFailException(
+                f"there is nobody to meet: the run of {run.party} has failed at its own Airflow ({run.url}). Begin the "
+                "job anew: clear the task that invites"
+            )
 
 
 def end_all(runs: list[PeerRun], reason: str, log: Any, *, grace_period: float = 0) -> None:

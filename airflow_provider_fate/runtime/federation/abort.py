@@ -113,15 +113,18 @@ def remove_left(
         for peer in peers if for_absent else ():
             if peer.party_id not in transport.federated:  # those are drained by its broker
                 outgoing.setdefault(transport.route(peer), []).append(queue_name(job_id, me, peer))
+        end = time.monotonic() + 0.8 * seconds
 
         def remove(broker: Broker) -> None:
             name = f"fate {job_id} {me} is over"
             if outgoing[broker]:
                 remove_unused(broker, outgoing[broker], name, 0)  # a peer that takes from one removes it
-            if broker == transport.broker and (left := remove_unused(broker, incoming, name, seconds)):
+            if broker == transport.broker and (
+                left := remove_unused(broker, incoming, name, max(0.0, end - time.monotonic()))
+            ):
                 raise TransportError(f"the application still takes from {', '.join(left)}")
 
-        _at_each(outgoing, remove, seconds + 1.0, what)
+        _at_each(outgoing, remove, seconds, what)
 
 
 def _transport(transport_config: Mapping[str, Any], job_id: str, problem: str) -> Transport:

@@ -323,13 +323,14 @@ class Link:
                 end = time.monotonic() + self.reconnect_seconds
             # What is hopeless at first may pass while a broker that was there starts again.
             vain = hopeless and not self._was_ready and attempt >= len(brokers)
-            late = time.monotonic() > end + self.patience(self._cause)
-            if not self.forgive(self._cause) and (vain or late or self._is_final(self._cause)):
+            left = end + self.patience(self._cause) - time.monotonic()
+            forgiven = self.forgive(self._cause)
+            if not forgiven and (vain or left < 0 or self._is_final(self._cause)):
                 self.give_up(error)
                 return
-            if attempt == 1 and not had_been:
+            if attempt == 1 and not had_been and not forgiven:
                 self.log(f"{error}; trying again")
-            self._stopping.wait(pause)
+            self._stopping.wait(min(pause, max(_PAUSE, left)))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     @staticmethod

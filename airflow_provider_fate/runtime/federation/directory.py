@@ -16,7 +16,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from airflow_provider_fate.errors import ConfigError, TransportError
@@ -161,33 +161,43 @@ class DirectoryTransport(Transport):
         self._job = self.path / check_job_id(job_id)
         try:
             for peer in absent:
-                if not self._is_held(self._job / str(peer)):
-                    shutil.rmtree(self._job / str(peer) / str(me), ignore_errors=True)
-                    with contextlib.suppress(OSError):
-                        (self._job / str(peer)).rmdir()
+                with self._held_by_nobody(self._job / str(peer)) as free:
+                    if free:
+                        shutil.rmtree(self._job / str(peer) / str(me), ignore_errors=True)
+                        with contextlib.suppress(OSError):
+                            (self._job / str(peer)).rmdir()
             end = time.monotonic() + seconds
-            while self._is_held(self._job / str(me)):
+            while not self._removed(self._job / str(me)):
                 if time.monotonic() > end:
                     raise TransportError(f"the application still uses {self._job / str(me)}")
                 time.sleep(0.05)
         except OSError as error:
             raise self._failed("remove from", error) from error
-        shutil.rmtree(self._job / str(me), ignore_errors=True)
         with contextlib.suppress(OSError):
             self._job.rmdir()
 
+    def _removed(self, directory: Path) -> bool:
+        with self._held_by_nobody(directory) as free:
+            if free:
+                shutil.rmtree(directory, ignore_errors=True)
+            return free
+
     @staticmethod
-    def _is_held(directory: Path) -> bool:
-        """Whether a process takes what arrives in ``directory``, see :meth:`_hold`."""
+    @contextlib.contextmanager
+    def _held_by_nobody(directory: Path) -> Iterator[bool]:
+        """Whether no process takes what arrives in ``directory``; none begins to meanwhile, see :meth:`_hold`."""
         try:
             held = os.open(directory / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
-            return False
+            yield True  # nobody has begun; who does so now makes again what is missing
+            return
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return False
+            free = True
         except BlockingIOError:
-            return True
+            free = False
+        try:
+            yield free
         finally:
             os.close(held)
 
@@ -312,11 +322,12 @@ class DirectoryTransport(Transport):
                 break
         return True
 
-    @staticmethod
-    def _names(inbox: Path) -> list[str]:
+    def _names(self, inbox: Path) -> list[str]:
         try:
             return sorted(name for name in os.listdir(inbox) if name.endswith(_SUFFIX) and not name.startswith("."))
         except FileNotFoundError:
+            if not self._stopped.is_set():
+                self._make(inbox)  # it was removed as one of an earlier run of ours, and senders make none again
             return []
 
     @staticmethod

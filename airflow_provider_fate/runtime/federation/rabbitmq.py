@@ -31,6 +31,7 @@ from airflow_provider_fate.runtime.federation.queues import declare, queue_name,
 _PREFETCH = 32  # bodies that the broker hands over before they are acknowledged
 _ENDING = 60.0  # seconds for an earlier run of the same party to let go of the queues
 _SETTLE = 0.25  # seconds for a link between brokers to acknowledge to the peer's what has been taken here
+_SOONER = 3.0  # seconds that a peer's broker is given up before the peer itself
 _DRAIN = 4.0  # seconds for the peers' brokers to take the last messages
 
 
@@ -157,7 +158,8 @@ class RabbitMQTransport(Transport):
         for peer in peers:
             queues.setdefault(self.route(peer), {})[queue_name(job_id, me, peer)] = partial(self._on_wait, peer)
         # A peer's broker may be away as long as the peer: before the session gives that up, this says why.
-        patient = {**self._options, "connect_seconds": max(self._options["connect_seconds"], self.wait_seconds - 2)}
+        seconds = max(self._options["connect_seconds"], self.wait_seconds - _SOONER)
+        patient = {**self._options, "connect_seconds": seconds}
         for broker, names in queues.items():
             options = self._options if broker == self.broker else patient
             self._publishers[broker] = Publisher(

@@ -221,12 +221,19 @@ class Session(Waiting):
         try:
             if self._thread is None and last:  # not even met yet: the others may be waiting already
                 self.transport.open(self.job_id, self.me, list(last), lambda body: None)
-            for party, bodies in last.items():
-                for body in bodies:
-                    self.transport.send(party, body)
-            self.transport.flush(_GOODBYE)
         except FateError as error:
             _log.warning("the other parties could not be told: %s", error)
+            return
+        for party, bodies in last.items():
+            try:
+                for body in bodies:
+                    self.transport.send(party, body)
+            except FateError as error:  # the way to one of them is closed; not that to the others
+                _log.warning("%s could not be told: %s", party, error)
+        try:
+            self.transport.flush(_GOODBYE)
+        except FateError as error:
+            _log.warning("not all of the other parties could be told: %s", error)
 
     def agree(self) -> None:
         """Tell all that this party has come to the end, and wait until all have said so.

@@ -300,7 +300,7 @@ def test_what_a_killed_application_leaves_is_removed_from_outside_of_it(rabbitmq
     meet(guest, host, arbiter)
     every = queues(rabbitmq_node, vhost)
     with pytest.raises(TransportError, match="expires in a day: .* still takes from fate.job-1.guest-9999.host-10000"):
-        remove_left(settings, JOB, HOST, ALL, 0.3, for_absent=True)
+        remove_left(settings, JOB, HOST, ALL, 1, for_absent=True)
     assert queues(rabbitmq_node, vhost) == every
 
     host.session.transport.close(remove=False)  # as the kernel does for a process that is killed
@@ -319,6 +319,25 @@ def test_what_a_killed_application_leaves_is_removed_from_outside_of_it(rabbitmq
     for party in (ARBITER, GUEST):
         remove_left(settings, JOB, party, ALL, 5, for_absent=True)
     assert queues(rabbitmq_node, vhost) == []
+
+
+def test_at_a_peers_broker_an_account_for_sending_only_is_enough(rabbitmq_node, vhost):
+    """It makes no queues there, and removes none; nobody is asked to give it more."""
+    theirs = rabbitmq_node.new_vhost()
+    rabbitmq_node.add_user(login := f"user-{secrets.token_hex(3)}", password := secrets.token_hex(8))
+    rabbitmq_node.allow(login, theirs, configure="^$", write=r"amq\.default", read="^$")
+    at_guest = config(
+        rabbitmq_node, vhost, routes={"10000": route(rabbitmq_node, theirs, login=login, password=password)}
+    )
+    at_host = config(rabbitmq_node, theirs, routes={"9999": route(rabbitmq_node, vhost)})
+    guest, host = players(at_guest, at_host, parties=(GUEST, HOST))
+    meet(guest, host)
+    for player in (guest, host):
+        assert not any("permission" in line for line in player.lines), player.lines
+        player.session.transport.close(remove=False)
+    for settings, me in ((at_guest, GUEST), (at_host, HOST)):
+        remove_left(settings, JOB, me, (GUEST, HOST), 5, for_absent=True)
+    assert queues(rabbitmq_node, vhost) == queues(rabbitmq_node, theirs) == []
 
 
 def test_nothing_can_be_removed_at_a_broker_that_is_away(rabbitmq_node, vhost):

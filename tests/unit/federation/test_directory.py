@@ -299,3 +299,19 @@ def test_nothing_is_made_again_for_a_peer_that_has_left(tmp_path):
     for transport in (again, guest):
         transport.close(remove=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_inbox_that_is_removed_under_a_living_party_is_made_again(tmp_path):
+    """As by an earlier try of its own that is stopped late: senders make none again."""
+    guest, host = DirectoryTransport(tmp_path), DirectoryTransport(tmp_path)
+    heard = listen(host, HOST, [GUEST])
+    listen(guest, GUEST, [HOST])
+    guest.send(HOST, b"1")
+    until(lambda: heard == [b"1"], 5)
+    inbox = tmp_path / JOB / str(HOST) / str(GUEST)
+    inbox.rmdir()
+    until(inbox.exists, 5)
+    guest.send(HOST, b"2")
+    until(lambda: heard == [b"1", b"2"], 5)
+    for transport in (host, guest):
+        transport.close(remove=True)

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -383,3 +384,30 @@ def test_templates_mapping_and_links(operator):
     own = {"job": JOB} if operator is FateTrainOperator else {"model_id": "m"}
     partial = operator.partial(task_id="t", role="guest", party_id=1)
     assert partial.expand(**{key: [value] for key, value in own.items()}) is not None
+
+
+@pytest.mark.parametrize("invites", [False, True])
+def test_a_task_that_is_stopped_removes_what_its_application_could_not(prepared, connections, invites):
+    task = prepared()
+    task._context = {"ti": Ti()}
+    task.peers = {"host-10000": {}} if invites else None
+    job = connections / "messages" / task.job_id
+    to_absent = job / "host-10000" / "guest-9999"
+    kept = connections / "storage" / "jobs" / task.job_id / "guest-9999"
+    component = kept / "checkpoints" / "key" / "lr_0"
+    for path in (
+        job / "guest-9999" / "host-10000" / "1.msg", to_absent / "1.msg", kept / "metrics.jsonl",
+        kept / "metrics.jsonl.writing", kept / "end" / "end.json.writing", component / "step-5.abc.npz",
+        component / "step-10.abc.npz.writing", component / ".data.train.1234" / "part-0.parquet",
+    ):  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    began = time.monotonic()
+    task.on_kill()
+    assert time.monotonic() - began < 5, "then Airflow kills the task"
+    assert not (job / "guest-9999").exists()
+    # the words for one that comes later, where only they would tell it
+    assert to_absent.exists() is not invites
+    left = [path.relative_to(kept).as_posix() for path in sorted(kept.rglob("*")) if path.is_file()]
+    assert left == ["checkpoints/key/lr_0/step-5.abc.npz", "metrics.jsonl"]
+    task.on_kill()  # nothing is there any more
