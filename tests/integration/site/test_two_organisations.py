@@ -23,6 +23,7 @@ from tests.servers.airflow import Airflow
 from tests.servers.nginx import Nginx
 from tests.servers.processes import named, wait_for_none
 from tests.servers.rabbitmq import RabbitMQNode
+from tests.unit.federation.playing import until
 
 EXAMPLES = Path(__file__).parents[3] / "dags" / "examples"
 INVITING, INVITED = "fate_invite", "fate_invited"
@@ -60,10 +61,16 @@ for name, trees in (("too_many_trees", 51), ("long_training", 50)):
 
 @dataclass
 class Organisation:
-    """One side: its Airflow, and where its tables and models are."""
+    """One side: its Airflow, where its tables and models are, and its broker."""
 
     airflow: Airflow
     storage: Path
+    node: RabbitMQNode
+    vhost: str
+
+    def queues(self) -> list[str]:
+        """At its broker, of all jobs."""
+        return [one["name"] for one in self.node.api("GET", f"queues/{quote(self.vhost, safe='')}")]
 
     def models(self, model_id: str) -> dict[str, Any]:
         """What is stored of a model's trees, by version and party."""
@@ -80,7 +87,7 @@ def organisation(
         password=node.password, extra={"management_port": node.management_port, "routes": routes, **keys},
     )  # fmt: skip
     airflow.set_connection("fate_spark", "fate_spark", host="local[1]")
-    return Organisation(airflow, place / "storage")
+    return Organisation(airflow, place / "storage", node, vhost)
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +237,7 @@ def test_a_run_that_is_stopped_ends_the_other_side_and_can_be_begun_again(sides)
     assert "the task of guest-9999 was stopped in Airflow (long_training, run stopped, task train)" in log
     bank.airflow.wait("long_training", run_id, 120, expect="failed")
     wait_for_none(lambda: [one for role in ("guest-9999", "host-10000") for one in named(f"{job_id} {role}")], 20)
+    until(lambda: [*bank.queues(), *telco.queues()] == [], 20)
     # Who clears the training clears the invitation with it, as its setup. Begun again, the job goes by another name,
     # and the run that has ended there is left as it is.
     what = {"dry_run": False, "dag_run_id": run_id, "task_ids": ["train"], "only_failed": False}
