@@ -109,7 +109,10 @@ class DirectoryTransport(Transport):
         end = time.monotonic() + _ENDING
         while True:
             self._make(directory)
-            held = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                held = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:  # somebody removes what an earlier run has left, just now
+                continue
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.fstat(held).st_ino == os.stat(place).st_ino:  # else the one who held it has removed it
