@@ -113,7 +113,7 @@ def remove_left(
         for peer in peers if for_absent else ():
             if peer.party_id not in transport.federated:  # those are drained by its broker
                 outgoing.setdefault(transport.route(peer), []).append(queue_name(job_id, me, peer))
-        end = time.monotonic() + 0.8 * seconds
+        end = time.monotonic() + seconds - 0.5  # a last look and the way back take some time
 
         def remove(broker: Broker) -> None:
             name = f"fate {job_id} {me} is over"

@@ -300,7 +300,7 @@ def test_what_a_killed_application_leaves_is_removed_from_outside_of_it(rabbitmq
     meet(guest, host, arbiter)
     every = queues(rabbitmq_node, vhost)
     with pytest.raises(TransportError, match="expires in a day: .* still takes from fate.job-1.guest-9999.host-10000"):
-        remove_left(settings, JOB, HOST, ALL, 1, for_absent=True)
+        remove_left(settings, JOB, HOST, ALL, 2, for_absent=True)
     assert queues(rabbitmq_node, vhost) == every
 
     host.session.transport.close(remove=False)  # as the kernel does for a process that is killed
