@@ -193,7 +193,9 @@ class Publisher(Link):
         while True:
             with self.lock:
                 channel = self.channel
-                if not self._outbox or self._window >= _WINDOW or channel is None or not self.ready:
+                # a channel that the broker has closed is there until the link has noticed
+                usable = self.ready and channel is not None and channel.is_open
+                if not self._outbox or self._window >= _WINDOW or not usable:
                     self._pumping = False
                     return
                 item = self._outbox.popleft()

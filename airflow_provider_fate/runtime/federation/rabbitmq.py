@@ -68,7 +68,7 @@ class _Consumer(Link):
     def _on_message(self, channel: Channel, method: Any, _properties: BasicProperties, body: bytes) -> None:
         if self._deliver(body) is False:
             self._held.append(method.delivery_tag)
-        else:
+        elif channel.is_open:  # else the broker delivers it again
             channel.basic_ack(method.delivery_tag)
 
     def resume(self) -> None:

@@ -409,6 +409,23 @@ def test_a_connection_that_is_cut_is_made_again(rabbitmq_node, vhost):
     finish(guest, host)
 
 
+def test_what_is_sent_while_the_channel_closes_is_sent_again(rabbitmq_node, vhost):
+    guest, host = players(config(rabbitmq_node, vhost), parties=(GUEST, HOST))
+    meet(guest, host)
+    federation = guest.session.federation()
+    (publisher,) = guest.session.transport._publishers.values()
+
+    def close_and_pump():
+        publisher.channel.close()
+        federation.send(HOST, "x", 5)
+        publisher._pump()
+
+    publisher.call(close_and_pump)
+    assert host.session.federation().receive(GUEST, "x", anything) == 5
+    assert any("again" in line and line.startswith("connected to") for line in guest.lines)
+    finish(guest, host)
+
+
 def test_a_task_that_is_stopped_tells_the_others(rabbitmq_node, vhost):
     settings = config(rabbitmq_node, vhost)
     everyone = players(settings)
