@@ -203,8 +203,14 @@ class RabbitMQTransport(Transport):
 
     def flush(self, timeout: float) -> None:
         end = time.monotonic() + timeout
+        problems: list[TransportError] = []
         for publisher in self._publishers.values():
-            publisher.flush(end)
+            try:
+                publisher.flush(end)
+            except TransportError as error:  # the others are waited for all the same
+                problems.append(error)
+        if problems:
+            raise problems[0]
 
     def check(self) -> None:
         for link in (self._consumer, *self._publishers.values()):

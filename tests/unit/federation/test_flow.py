@@ -8,10 +8,12 @@ import time
 import numpy as np
 import pytest
 
-from airflow_provider_fate.errors import PeerFailed, PeerTimeout
+from airflow_provider_fate.errors import PeerFailed, PeerTimeout, TransportError
+from airflow_provider_fate.runtime.federation.amqp import Broker
 from airflow_provider_fate.runtime.federation.checks import Array
 from airflow_provider_fate.runtime.federation.directory import DirectoryTransport
 from airflow_provider_fate.runtime.federation.inbox import Limits
+from airflow_provider_fate.runtime.federation.rabbitmq import RabbitMQTransport
 from tests.unit.federation.playing import ALL, ARBITER, GUEST, HOST, PAIR, Player, together, until
 
 MIB = 1 << 20
@@ -137,3 +139,23 @@ def test_who_waits_for_a_silent_receiver_says_so(meet):
     assert isinstance(errors[0], PeerTimeout)
     assert "host-10000 has given no sign of life for" in str(errors[0])
     assert "waited for it to take what was sent to it" in str(errors[0])
+
+
+def test_all_brokers_are_waited_for_though_one_takes_nothing() -> None:
+    """Last words to one peer are not to be cut off by another one's broker that is away."""
+
+    class Sender:
+        def __init__(self, problem: str = "") -> None:
+            self.problem, self.flushed = problem, False
+
+        def flush(self, end: float) -> None:
+            self.flushed = True
+            if self.problem:
+                raise TransportError(self.problem)
+
+    transport = RabbitMQTransport(Broker("a"))
+    away, there = Sender("b has not confirmed"), Sender()
+    transport._publishers = {Broker("b"): away, Broker("a"): there}
+    with pytest.raises(TransportError, match="b has not confirmed"):
+        transport.flush(1)
+    assert there.flushed
