@@ -178,7 +178,7 @@ class BrokerLinks:
         :raises TransportError: the management API cannot be reached
         """
         end = time.monotonic() + seconds
-        alone = len(self.upstreams[peer].each) == 1  # of several hosts the broker tries one at a time
+        alone = len(self.upstreams[peer].each) == 1  # of several hosts the broker tries one at random each time
         link_seen, state = False, State(False, "")
         while True:
             found = self._request("GET", "federation-links", self.broker.vhost)
@@ -225,30 +225,44 @@ class BrokerLinks:
     # -- trying
 
     def test(self, peer: str) -> str:
-        """Make a link for a queue of its own, see whether it comes up, and remove both.
+        """Make a link to each of the peer's hosts, see whether it comes up, and remove it.
 
-        :returns: what to tell a person
-        :raises TransportError: it does not, and why
+        One by one: of several hosts the broker picks one at random whenever it tries.
+
+        :returns: what to tell a person; one host that works is enough
+        :raises TransportError: none does, and why
         """
+        reached, problems = [], []
+        for there in self.upstreams[peer].each:
+            state = BrokerLinks(self.broker, self._management, {peer: there}, self.timeout)._probe(peer)
+            if state is None:
+                return (
+                    f"whether our broker reaches party {peer}'s cannot be read: give {self.broker.login!r} the tag "
+                    "monitoring, and enable the plugin rabbitmq_federation_management"
+                )
+            if state.up:
+                reached.append(f"{there.host}:{there.port}")
+            else:
+                problems.append((there, state.words))
+        if not reached:
+            words = "; ".join(f"{place}: {words}" for place, words in problems)
+            raise TransportError(f"the own broker works, but not its link to party {peer}'s {words}")
+        but = "".join(f", but not at {there.host}:{there.port}: {words}" for there, words in problems)
+        return f"our broker reaches party {peer}'s at {', '.join(reached)}{but}"
+
+    def _probe(self, peer: str) -> State | None:
+        """The state of a link that is made for a queue of its own, and removed; None where it may not be read."""
         own = f"test{secrets.token_hex(6)}"
-        queue, there = f"fate.test.host-{peer}.guest-{own}", self.upstreams[peer]
+        queue = f"fate.test.host-{peer}.guest-{own}"
         with connect(self.broker, "fate tests a link", self.timeout) as connection:
             channel = connection.channel()
             channel.queue_declare(queue, arguments={"x-expires": _PROBE_EXPIRES})
             try:
                 self.ensure(own, peer)
-                state = self.state(queue, peer, self.timeout + 2)
+                return self.state(queue, peer, self.timeout + 2)
             finally:
                 channel.queue_delete(queue)
                 self._delete(own, peer)
-        if state is None:
-            return (
-                f"whether our broker reaches party {peer}'s cannot be read: give {self.broker.login!r} the tag "
-                "monitoring, and enable the plugin rabbitmq_federation_management"
-            )
-        if not state.up:
-            raise TransportError(f"the own broker works, but not its link to party {peer}'s ({there}): {state.words}")
-        return f"our broker reaches party {peer}'s at {there.host}:{there.port}"
 
 
 def _pattern(own: str, peer: str) -> str:

@@ -62,7 +62,7 @@ def test_the_test_makes_a_link_and_removes_it(pair, connect, secure):
 
 def test_what_hinders_a_link_is_named(pair, connect, tmp_path):
     guest, host = pair
-    start = "the own broker works, but not its link to party 10000's .*: "
+    start = "the own broker works, but not its link to party 10000's RabbitMQ at .*: "
 
     def hook(tls=None, **changes):
         return guest.hook(connect, {"10000": {**host.upstream(tls), **changes}})
@@ -71,14 +71,20 @@ def test_what_hinders_a_link_is_named(pair, connect, tmp_path):
     refused(hook(vhost="nowhere"), guest, host, start + "the vhost does not exist there, or the account may not")
     (closed,) = free_ports(1)
     refused(hook(port=closed), guest, host, f"{closed}.*econnrefused")
+    unknown = "our broker does not know the host name"
+    refused(hook(host="no-such-host.invalid"), guest, host, start + unknown)
+    two = f"no-such-host.invalid:.*{unknown}; RabbitMQ at nor-this.invalid:.*{unknown}"
+    refused(hook(host="no-such-host.invalid, nor-this.invalid"), guest, host, two)
     ok, message = hook(host=f"no-such-host.invalid, {host.node.host}").test_connection()
-    assert ok, message  # the broker tries the one or the other, again and again
-    refused(hook(host="no-such-host.invalid"), guest, host, start + "our broker does not know the host name")
+    assert ok, message  # whatever the order in which the broker would try them
+    place, port = host.node.host, host.upstream()["port"]
+    assert f"reaches party 10000's at {place}:{port}, but not at no-such-host.invalid:{port}: {unknown}" in message
+    assert guest.objects() == NOTHING
     refused(hook(port=host.node.tls_port), guest, host, start + "it does not speak AMQP there")
     tls = tls_of(host.node)
     stranger = Authority(tmp_path, "another authority")
-    unknown = {**tls, "ca_file": str(stranger.certificate)}
-    refused(hook(unknown), guest, host, start + "its certificate is not trusted by the upstream's ca_file")
+    untrusted = {**tls, "ca_file": str(stranger.certificate)}
+    refused(hook(untrusted), guest, host, start + "its certificate is not trusted by the upstream's ca_file")
     missing = {**tls, "ca_file": "/no/such.pem"}
     refused(hook(missing), guest, host, start + "our broker cannot read ca_file", re.escape("/no/such.pem"))
     key = stranger.issue("client")
