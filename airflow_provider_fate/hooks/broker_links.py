@@ -91,9 +91,10 @@ class BrokerLinks:
 
     # -- making and removing
 
-    def ensure(self, own: str, peer: str) -> None:
+    def ensure(self, own: str, peer: str, *, change: bool = True) -> None:
         """Have everything that party ``peer`` sends to party ``own`` fetched; asks only where all is as it should be.
 
+        :param change: also what is there and says something else
         :raises TransportError: the management API refuses or cannot be reached
         """
         for one in self._objects(own, peer):
@@ -101,6 +102,8 @@ class BrokerLinks:
                 continue
             if found.status not in (200, 404):
                 raise self._refused(found)
+            if found.status == 200 and not change:
+                continue
             made = self._request("PUT", *one.path, body=one.body)
             if made.status not in (200, 201, 204):
                 raise self._refused(made)
@@ -114,7 +117,7 @@ class BrokerLinks:
             return
         self._delete(own, peer)
         if self.queues(own, peer):
-            self.ensure(own, peer)
+            self.ensure(own, peer, change=False)
 
     def queues(self, own: str, peer: str) -> list[str]:
         """Names of the queues at the own broker that carry what ``peer`` sends to ``own``, in any job."""

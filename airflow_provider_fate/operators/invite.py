@@ -50,7 +50,7 @@ class FateInviteOperator(NamedByDate, TemplateFiles, BaseOperator):
     :param role: the role that this party plays; it is the job's initiator (templated)
     :param party_id: this party's id (templated)
     :param sites: for each other party the id of a ``fate_site`` connection:
-        ``{"host-10000": "site_of_10000"}`` (templated)
+        ``{"host-10000": "fate_site_10000"}`` (templated)
     :param parameters: component parameters that are other than in the job (templated)
     :param data: tables by role (templated)
     :param job_id: by default made of the DAG's, run's and task group's ids (templated)
@@ -141,7 +141,7 @@ class FateInviteOperator(NamedByDate, TemplateFiles, BaseOperator):
             except ConfigError as error:
                 raise ConfigError(f"sites.{text}", error.problem) from None
         if not found or me in found:
-            raise ConfigError("sites", "expected such as {'host-10000': 'site_of_10000'}, of the parties to invite")
+            raise ConfigError("sites", "expected such as {'host-10000': 'fate_site_10000'}, of the parties to invite")
         return found
 
     def _invite(self, job: Job, name: str, me: Party, sites: dict[Party, str]) -> str:

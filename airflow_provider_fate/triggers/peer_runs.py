@@ -97,7 +97,7 @@ class PeerRunsTrigger(BaseTrigger):
     :param runs: of the peers, as :meth:`PeerRun.to_dict`
     :param until: ``answered`` or ``ended``
     :param poll_interval: seconds between two looks
-    :param patience: seconds that a site may not be reached
+    :param patience: seconds that a site may not be reached, or refuse our login
     :param deadline: when to give up, seconds since 1970
     """
 
@@ -141,7 +141,7 @@ class PeerRunsTrigger(BaseTrigger):
     async def _look_for_answers(self, runs: Any, hooks: Any, said: Any, unreachable: Any) -> dict[str, Any] | None:
         found: dict[str, str] = {}
         for run in runs:
-            outcome, words = await self._ask(lambda run=run: answer_of(hooks[run.party], run), run, unreachable)
+            outcome, words = await self._ask(lambda run=run: answer_of(hooks[run.party], run), run, hooks, unreachable)
             if outcome in ("refused", "lost"):
                 return {"outcome": outcome, "peers": {run.party: words}}
             found[run.party] = outcome
@@ -154,7 +154,7 @@ class PeerRunsTrigger(BaseTrigger):
         states: dict[str, str] = {}
         for run in runs:
             state, words = await self._ask(
-                lambda run=run: (hooks[run.party].run_state(run.dag_id, run.run_id), ""), run, unreachable
+                lambda run=run: (hooks[run.party].run_state(run.dag_id, run.run_id), ""), run, hooks, unreachable
             )
             if state == "lost":
                 return {"outcome": "lost", "peers": {run.party: words}}
@@ -163,16 +163,26 @@ class PeerRunsTrigger(BaseTrigger):
         return {"outcome": "ended", "states": states} if set(states.values()) <= set(ENDED) else None
 
     async def _ask(
-        self, question: Callable[[], tuple[str, str]], run: PeerRun, unreachable: dict[str, float]
+        self, question: Callable[[], tuple[str, str]], run: PeerRun, hooks: Any, unreachable: dict[str, float]
     ) -> tuple[str, str]:
-        """Ask a site in a thread of its own; one that cannot be reached is given some time."""
+        """Ask a site in a thread of its own; one that cannot be reached is given some time.
+
+        So is one that refuses our login: who waits for days has read the connection before its password was changed.
+        """
+        from airflow_provider_fate.hooks.site import FateSiteHook
+        from airflow_provider_fate.hooks.site_client import SiteRefusal
+
         try:
             answer = await asyncio.to_thread(question)
-        except TransportError as error:
-            if time.monotonic() - unreachable.setdefault(run.party, time.monotonic()) > self.patience:
+        except (TransportError, SiteRefusal) as error:
+            refused = isinstance(error, SiteRefusal)
+            since = unreachable.setdefault(run.party, time.monotonic())
+            if refused and error.status != 401 or time.monotonic() - since > self.patience:
                 return "lost", str(error)
+            if refused:
+                hooks[run.party] = FateSiteHook(run.conn_id)
             self.log.warning("%s: %s; asking again", run.party, error)
-            return "waiting", "cannot be reached"
+            return "waiting", "refuses our login" if refused else "cannot be reached"
         except Exception as error:  # noqa: BLE001 - the task says it
             return "lost", str(error)
         unreachable.pop(run.party, None)

@@ -10,6 +10,8 @@ The connection ``fate_site_10000`` (type ``fate_site``) leads to the other party
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import DAG
 
 from airflow_provider_fate.operators.invite import FateDismissOperator, FateInviteOperator
@@ -17,8 +19,10 @@ from airflow_provider_fate.operators.train import FateTrainOperator
 
 ME = {"role": "guest", "party_id": 9999}
 JOB = "fate_jobs/hetero_secureboost.json"
+# The other party has the same: who is tried again meets the other one, and both go on from their last checkpoint.
+AGAIN = {"retries": 2, "retry_delay": timedelta(seconds=30)}
 
-with DAG("fate_invite", schedule=None, catchup=False, tags=["fate"], doc_md=__doc__):
+with DAG("fate_invite", schedule=None, catchup=False, tags=["fate"], doc_md=__doc__, default_args=AGAIN):
     invite = FateInviteOperator(task_id="invite", job=JOB, sites={"host-10000": "fate_site_10000"}, **ME)
 
     invited = {"job_id": invite.output["job_id"], "peers": invite.output["peers"]}

@@ -11,6 +11,7 @@ Nothing of the conf is ever rendered as a template. How Spark runs is said by th
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, task
@@ -22,8 +23,12 @@ from airflow_provider_fate.operators.train import FateTrainOperator
 ME = {"role": "host", "party_id": 10000}
 POLICY = str(Path(__file__).parent / "fate_invited_policy.yaml")
 INVITATION = "{{ dag_run.conf | tojson }}"
+# as at the initiator: who is tried again meets the other one, and both go on from their last checkpoint
+AGAIN = {"retries": 2, "retry_delay": timedelta(seconds=30)}
 
-with DAG("fate_invited", schedule=None, catchup=False, tags=["fate"], doc_md=__doc__, max_active_runs=4):
+with DAG(
+    "fate_invited", schedule=None, catchup=False, tags=["fate"], doc_md=__doc__, max_active_runs=4, default_args=AGAIN
+):
     decide = FateDecideOperator(task_id="decide", policy=POLICY, **ME)
 
     approve = FateApproveOperator(task_id="approve", needed=decide.output["needs_approval"])

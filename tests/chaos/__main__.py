@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=1, help="how often each fault strikes each job")
     parser.add_argument("--fault", nargs="+", choices=FAULTS, help="only these; by default all that the machine allows")
     parser.add_argument("--job", nargs="+", choices=JOBS, default=list(JOBS), help="only these")
+    parser.add_argument("--linked", action="store_true", help="link the brokers (RabbitMQ federation)")
     parser.add_argument("--keep", type=Path, metavar="DIRECTORY", help="keep all files there, logs among them")
     chosen = parser.parse_args(arguments)
     seed = chosen.seed if chosen.seed is not None else random.SystemRandom().randrange(1 << 32)
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     # who is told to end removes networks and disks, too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        with Sites(directory) as sites:
+        with Sites(directory, linked=chosen.linked) as sites:
             say(f"two organisations are up after {time.monotonic() - began:.0f} s")
             series = Series(sites, seed)
             for fault, jobs in series.plan(faults, chosen.job, chosen.rounds):

@@ -148,10 +148,13 @@ class Sites(Server):
     """The bank, which invites, with HDFS; and the telco, with nginx and a Spark cluster.
 
     :param directory: for all files
+    :param linked: each broker fetches what is for it from the other (RabbitMQ federation); otherwise parties send to
+        each other's broker
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, linked: bool = False) -> None:
         self.directory = directory
+        self.linked = linked
         self.lacking = missing()
         self._stack = ExitStack()
         self.network: Network | None = None
@@ -224,16 +227,17 @@ class Sites(Server):
         bank, telco = self.bank, self.telco
         for site in self:
             site.vhost = site.broker.new_vhost("fate")
-        routes = {
+        peers = {
             bank: {"10000": route(telco.broker, telco.vhost, host=telco.place.public)},
             telco: {"9999": route(bank.broker, bank.vhost, host=bank.place.public)},
         }
+        mode = "upstreams" if self.linked else "routes"
         for site, keys in zip(self, key_pairs("9999", "10000"), strict=True):
             broker = site.broker
             site.airflow.set_connection(
                 "fate_transport", "fate_rabbitmq", host=broker.host, port=broker.port, schema=site.vhost,
                 login=broker.login, password=broker.password,
-                extra={"management_port": broker.management_port, "routes": routes[site], **keys},
+                extra={"management_port": broker.management_port, mode: peers[site], **keys},
             )  # fmt: skip
         hdfs = bank.hdfs
         root = hdfs.new_directory("/fate", hdfs.superuser)

@@ -20,4 +20,7 @@ def key_pairs(*party_ids: str) -> list[dict[str, Any]]:
     """For each party the fields of a connection by which messages are encrypted."""
     private = {party_id: secrets.token_bytes(32) for party_id in party_ids}
     public = {party_id: encode_key(Keys(key).public) for party_id, key in private.items()}
-    return [{"private_key": encode_key(key), "peer_keys": public} for key in private.values()]
+    return [
+        {"private_key": encode_key(key), "peer_keys": {peer: public[peer] for peer in party_ids if peer != own}}
+        for own, key in private.items()
+    ]

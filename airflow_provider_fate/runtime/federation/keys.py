@@ -99,9 +99,14 @@ class Keys:
         """32 bytes."""
         return X25519PrivateKey.from_private_bytes(self.private).public_key().public_bytes_raw()
 
-    def of(self, peer: Party) -> bytes:
-        """The public key that is pinned for a peer. :raises ConfigError: none is"""
+    def of(self, peer: Party, me: Party) -> bytes:
+        """The public key that is pinned for a peer; another role of the own party has the own one.
+
+        :raises ConfigError: none is
+        """
         if peer.party_id not in self.peers:
+            if peer.party_id == me.party_id:
+                return self.public
             raise ConfigError(
                 "peer_keys",
                 f"no public key is pinned for party {peer.party_id}; ask its owner for the one that python -m "
@@ -129,7 +134,7 @@ class Pair:
     @classmethod
     def of(cls, keys: Keys, job_id: str, me: Party, peer: Party) -> Pair:
         """:raises ConfigError: the peer's key is not pinned, or is none."""
-        own, public = X25519PrivateKey.from_private_bytes(keys.private), keys.of(peer)
+        own, public = X25519PrivateKey.from_private_bytes(keys.private), keys.of(peer, me)
         try:
             shared = _product(own, public)
         except ValueError as error:

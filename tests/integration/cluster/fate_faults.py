@@ -13,9 +13,11 @@ from airflow_provider_fate.operators.upload import FateUploadOperator
 HERE = Path(__file__).parent
 NAMESPACE = "fate_faults"
 JOB = json.loads((HERE / "fate_jobs" / "hetero_lr.json").read_text())
-# on the executors, where each iteration takes a second or so
+# on the executors, where each iteration takes half a second or so
 JOB["conf"]["job_parameters"]["common"] |= {"computing_partitions": 2, "model_id": "disturbed"}
-JOB["conf"]["component_parameters"]["common"]["hetero_lr_0"] |= {"max_iter": 8, "tol": 1e-9, "batch_size": -1}
+JOB["conf"]["component_parameters"]["common"]["hetero_lr_0"] |= {"max_iter": 16, "tol": 1e-9, "batch_size": -1}
+#: a task that is marked in Airflow hears of it some seconds later
+ENDLESS = {"hetero_lr_0": {"max_iter": 10_000}}
 TABLES = {role: {"namespace": NAMESPACE, "name": f"breast_hetero_{role}"} for role in ("guest", "host")}
 
 with DAG("fate_faults_upload", schedule=None):
@@ -26,6 +28,9 @@ with DAG("fate_faults_upload", schedule=None):
 
 with DAG("fate_faults", schedule=None):
     fate_train("train", JOB, data=TABLES, wait_timeout=60)
+
+with DAG("fate_faults_endless", schedule=None):
+    fate_train("train", JOB, data=TABLES, parameters=ENDLESS, wait_timeout=60)
 
 with DAG("fate_faults_alone", schedule=None):
     fate_train("train", JOB, data=TABLES, parties=["guest-9999"], wait_timeout=8)

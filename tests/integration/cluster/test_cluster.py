@@ -101,18 +101,18 @@ def models(cluster: Cluster, run: str) -> dict[str, Any]:
 
 def test_a_killed_executor_changes_nothing(cluster: Cluster, undisturbed: dict[str, Any]) -> None:
     run = cluster.airflow.trigger("fate_faults")
-    cluster.wait_for_log("fate_faults", run, "train.guest_9999", "iteration 3 of 8")
+    cluster.wait_for_log("fate_faults", run, "train.guest_9999", "iteration 3 of 16")
     assert cluster.spark.executors()
     cluster.spark.kill_executor()
     cluster.airflow.wait("fate_faults", run, 6 * MINUTES)
     assert models(cluster, run) == undisturbed
-    assert "iteration 8 of 8" in cluster.airflow.task_log("fate_faults", run, "train.guest_9999")
+    assert "iteration 16 of 16" in cluster.airflow.task_log("fate_faults", run, "train.guest_9999")
 
 
 @pytest.mark.parametrize("crash", [False, True], ids=["stopped", "killed"])
 def test_a_restarted_broker_changes_nothing(cluster: Cluster, undisturbed: dict[str, Any], crash: bool) -> None:
     run = cluster.airflow.trigger("fate_faults")
-    cluster.wait_for_log("fate_faults", run, "train.guest_9999", "iteration 3 of 8")
+    cluster.wait_for_log("fate_faults", run, "train.guest_9999", "iteration 3 of 16")
     cluster.rabbitmq.restart(crash=crash)
     cluster.airflow.wait("fate_faults", run, 6 * MINUTES)
     assert models(cluster, run) == undisturbed
@@ -133,14 +133,14 @@ def test_a_peer_that_never_comes(cluster: Cluster) -> None:
 def test_a_task_marked_failed_ends_its_application_and_its_peers(
     cluster: Cluster, undisturbed: dict[str, Any]
 ) -> None:
-    run = cluster.airflow.trigger("fate_faults")
-    cluster.wait_for_log("fate_faults", run, "train.guest_9999", "iteration 2 of 8")
+    run = cluster.airflow.trigger("fate_faults_endless")
+    cluster.wait_for_log("fate_faults_endless", run, "train.guest_9999", "iteration 2 of 10000")
     marked = time.monotonic()
-    cluster.airflow.set_task_state("fate_faults", run, "train.host_10000", "failed")
-    cluster.airflow.wait("fate_faults", run, MINUTES, expect="failed")
+    cluster.airflow.set_task_state("fate_faults_endless", run, "train.host_10000", "failed")
+    cluster.airflow.wait("fate_faults_endless", run, MINUTES, expect="failed")
     assert time.monotonic() - marked < 45
     for task in ("train.guest_9999", "train.arbiter_10000"):
-        log = cluster.airflow.task_log("fate_faults", run, task)
+        log = cluster.airflow.task_log("fate_faults_endless", run, task)
         assert "host-10000 ended" in log, log[-3000:]
         assert "stopped in Airflow" in log, log[-3000:]
     wait_for_none(lambda: applications(cluster), 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -137,7 +138,8 @@ def test_the_management_cannot_be_reached(pair, connect):
     assert pair[0].objects() == NOTHING  # the queues, which need no management API
 
 
-def test_a_changed_password_is_put_at_once(pair, connect):
+def test_a_changed_password_is_put_at_once_and_stays(pair, connect, monkeypatch):
+    monkeypatch.setattr(job_links, "_LOOK", 0.2)
     guest, host = pair
     first = links_of(guest.hook(connect, {"10000": host.upstream()}), GUEST)
     first.set_up()
@@ -147,6 +149,7 @@ def test_a_changed_password_is_put_at_once(pair, connect):
     second = links_of(guest.hook(connect, {"10000": host.upstream()}), GUEST, "job-2")
     second.set_up()
     assert "the link of our broker to party 10000's is up" in second.explain()
+    time.sleep(1)  # the earlier job has looked again, and knows the old one
     (upstream,) = guest.node.api("GET", f"parameters/federation-upstream/{guest.vhost}")
     assert ":an0ther@" in upstream["value"]["uri"]
     for one in (first, second):

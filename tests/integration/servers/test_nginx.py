@@ -342,14 +342,14 @@ def test_one_partners_flood_is_not_the_others(two_partners, upstream):
 
 def test_the_commands_of_the_readme_make_certificates_that_work(upstream, start_nginx, tmp_path):
     [commands] = re.findall(r"```\n(# an authority; .*?)```", (DEPLOYED / "README.md").read_text(), re.S)
-    commands = commands.replace("fl.bank.example", "localhost").replace("/CN=telco", "/C=GB/O=Telco plc/CN=telco")
+    commands = commands.replace("fl.telco.example", "localhost").replace("/CN=bank", "/C=GB/O=Bank plc/CN=bank")
     [site_ca] = re.findall(r"openssl req -x509 .*?\.pem\n", commands, re.S)  # "of an authority made as above"
     shown = re.search(r"openssl x509 .* -nameopt RFC2253", (DEPLOYED / "partners.example").read_text())[0]
     script = f"set -e\n{site_ca.replace('partners-ca', 'site-ca')}\n{commands}\n{shown}"
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     subject = done.stdout.strip().splitlines()[-1].removeprefix("subject=")
-    assert subject == "CN=telco,O=Telco plc,C=GB"
+    assert subject == "CN=bank,O=Bank plc,C=GB"
 
     server = start_nginx(upstream.server.server_address[1])
     own = server.authority.directory

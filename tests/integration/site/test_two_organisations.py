@@ -121,9 +121,9 @@ def sides(
                 "client_key": str(nginx.client.key), "timeout": 60,
             },
         )  # fmt: skip
-        own = {"more.py": MORE, "upload.py": UPLOAD.replace("{role}", "guest"), **scheduled("guest")}
+        own = {"more.py": MORE, **upload("guest"), **scheduled("guest"), **toy("guest-9999")}
         copy(ours, ["fate_invite.py", "fate_jobs", "data"], place, own)
-        own = {"upload.py": UPLOAD.replace("{role}", "host"), **scheduled("host")}
+        own = {**upload("host"), **scheduled("host"), **toy("host-10000")}
         copy(theirs, ["fate_invited.py", "fate_invited_policy.yaml", "fate_jobs", "data"], place, own)
         for side in (ours, theirs):
             side.run("upload", seconds=180)
@@ -144,6 +144,10 @@ def copy(airflow: Airflow, names: list[str], place: Path, more: dict[str, str]) 
     airflow.add_dags(folder)
 
 
+def upload(role: str) -> dict[str, str]:
+    return {"upload.py": UPLOAD.replace("{role}", role)}
+
+
 def scheduled(role: str) -> dict[str, str]:
     """The example for a common schedule as one party copies it; once a year, so that no test runs over the hour."""
     text = (EXAMPLES / "fate_scheduled.py").read_text()
@@ -152,6 +156,16 @@ def scheduled(role: str) -> dict[str, str]:
         assert old in text, old
         text = text.replace(old, new)
     return {f"{SCHEDULED[role]}.py": text}
+
+
+def toy(party: str) -> dict[str, str]:
+    """FATE's toy example as docs/two-organisations.md has one party of two organisations copy it."""
+    conf = json.loads((EXAMPLES / "fate_jobs" / "toy_example_conf.json").read_text())
+    conf["role"]["host"] = [10000]
+    text = (EXAMPLES / "fate_toy_example.py").read_text()
+    assert (call := '"secure_add",\n') in text
+    text = text.replace(call, f'"secure_add", parties=["{party}"], job_id="toy_1",\n')
+    return {"fate_toy_example.py": text, "fate_jobs/toy_example_conf.json": json.dumps(conf)}
 
 
 def state(airflow: Airflow, dag_id: str, run_id: str, task_id: str) -> str | None:
@@ -183,6 +197,18 @@ def wait_for_log(airflow: Airflow, dag_id: str, run_id: str, task_id: str, text:
     while text not in (log := airflow.task_log(dag_id, run_id, task_id)):
         assert time.monotonic() < deadline, log[-4000:]
         time.sleep(0.5)
+
+
+def test_the_toy_example_needs_no_data_and_may_be_run_again(sides):
+    for number in range(2):
+        for side in sides:
+            run_id = f"toy-{number}"
+            side.airflow.wait_for_dag("fate_toy_example")
+            side.airflow.trigger("fate_toy_example", {}, run_id=run_id)
+        for side in sides:
+            side.airflow.wait("fate_toy_example", run_id, 180)
+        log = sides[0].airflow.task_log("fate_toy_example", run_id, "secure_add.guest_9999")
+        assert "success to calculate secure_sum, it is 2000.0" in log
 
 
 def test_invited_approved_trained(sides):

@@ -25,7 +25,10 @@ from tests.watching import printed, watched
 SECONDS, MEBIBYTES = 10.0, 64.0
 PRIVATE = {"9999": bytes(range(32)), "10000": bytes(range(1, 33)), "666": bytes(range(2, 34))}
 PUBLIC = {party_id: Keys(private).public for party_id, private in PRIVATE.items()}
-KEYS = {party_id: Keys(private, PUBLIC) for party_id, private in PRIVATE.items()}
+KEYS = {
+    own: Keys(private, {party_id: public for party_id, public in PUBLIC.items() if party_id != own})
+    for own, private in PRIVATE.items()
+}
 NAMES = {"job": JOB, "sender": str(HOST), "receiver": str(GUEST)}
 
 

@@ -42,7 +42,10 @@ from tests.unit.federation.playing import (
 
 PRIVATE = {party_id: os.urandom(32) for party_id in ("9999", "10000")}
 PUBLIC = {party_id: Keys(private).public for party_id, private in PRIVATE.items()}
-KEYS = {party_id: Keys(private, PUBLIC) for party_id, private in PRIVATE.items()}
+KEYS = {
+    own: Keys(private, {party_id: public for party_id, public in PUBLIC.items() if party_id != own})
+    for own, private in PRIVATE.items()
+}
 
 
 def player(hub: Hub, me: Party, parties=PAIR, *, keys: Keys | None = None, max_body=1 << 20, **options) -> Player:

@@ -11,6 +11,7 @@ import pytest
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_fate.errors import TransportError
+from airflow_provider_fate.hooks.site_client import SiteRefusal
 from airflow_provider_fate.triggers import peer_runs
 from airflow_provider_fate.triggers.peer_runs import PeerRun, PeerRunsTrigger, answer_of, end_all
 
@@ -97,6 +98,36 @@ def test_a_site_that_cannot_be_reached_is_given_some_time(monkeypatch):
     event = asyncio.run(first(trigger(patience=0.3), monkeypatch, away))
     assert event.payload["outcome"] == "lost" and "connection refused" in event.payload["peers"]["host-10000"]
     assert away.asked > 3 and 0.3 <= time.monotonic() - began < 5
+
+
+class Refusing(Site):
+    """It takes no login that is older than the change of a password."""
+
+    def __init__(self, *, changed: bool, status: int = 401) -> None:
+        super().__init__("running", decide=YES)
+        self.changed, self.status = changed, status
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        if not self.changed:
+            raise SiteRefusal("site", "refuses the login 'us' with its password: check both", self.status)
+        return super().run_state(dag_id, run_id)
+
+
+@pytest.mark.parametrize(
+    ("looks", "status", "outcome"), [(3, 401, "accepted"), (1000, 401, "lost"), (3, 403, "lost")]
+)
+def test_who_waits_takes_a_password_that_is_changed_meanwhile(monkeypatch, looks, status, outcome):
+    made = []
+
+    def hook(conn_id: str) -> Site:
+        made.append(conn_id)
+        return Refusing(changed=len(made) > looks, status=status)
+
+    monkeypatch.setattr("airflow_provider_fate.hooks.site.FateSiteHook", hook)
+    event = asyncio.run(anext(trigger(patience=0.3 if outcome == "lost" else 60.0).run()))
+    assert event.payload["outcome"] == outcome
+    assert outcome == "accepted" or "refuses the login" in event.payload["peers"]["host-10000"]
+    assert len(made) == 1 if status == 403 else len(made) > 3
 
 
 def test_it_is_the_same_after_it_was_stored():
