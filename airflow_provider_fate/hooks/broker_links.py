@@ -264,8 +264,8 @@ class BrokerLinks:
                 self.ensure(own, peer)
                 return self.state(queue, peer, self.timeout + 2)
             finally:
-                channel.queue_delete(queue)
                 self._delete(own, peer)
+                channel.queue_delete(queue)  # it would expire
 
 
 def _pattern(own: str, peer: str) -> str:

@@ -30,7 +30,7 @@ from airflow_provider_fate.hooks.management import Management
 from airflow_provider_fate.hooks.network import reason
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.amqp import Broker
-from airflow_provider_fate.runtime.federation.keys import Keys, fingerprint
+from airflow_provider_fate.runtime.federation.keys import Keys, Pair, fingerprint
 
 
 def connect(broker: Broker, timeout: float) -> pika.BlockingConnection:
@@ -198,6 +198,18 @@ class FateRabbitMQHook(BaseHook):
             return None
         management = Management(self.broker, self.management_urls, self.timeout)
         return BrokerLinks(self.broker, management, self.upstreams, self.timeout)
+
+    def check_keys(self, job_id: str, me: Party, parties: Iterable[Party]) -> None:
+        """See before a job begins that messages can be encrypted for all its parties.
+
+        :raises ConnectionConfigError: for one of them no key is pinned, or none that can be used
+        """
+        for peer in parties:
+            if self.keys is not None and peer != me:
+                try:
+                    Pair.of(self.keys, job_id, me, peer)
+                except ConfigError as error:
+                    raise self._extras.error(error.path, error.problem) from None
 
     def job_links(self, job_id: str, me: Party, parties: Iterable[Party]) -> JobLinks | None:
         """Those of one job; None where it needs none."""

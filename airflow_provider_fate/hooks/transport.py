@@ -39,6 +39,9 @@ class FateDirectoryHook(BaseHook):
         """What the application needs to exchange messages."""
         return {"kind": "directory", "path": str(self.directory)}
 
+    def check_keys(self, job_id: str, me: Party, parties: Iterable[Party]) -> None:
+        """A directory's messages are not encrypted."""
+
     def job_links(self, job_id: str, me: Party, parties: Iterable[Party]) -> None:
         """A directory links no brokers."""
 

@@ -122,12 +122,17 @@ def accept(invitation: Invitation, job: Job, policy: Policy, storage_conn_id: st
     tables = _tables(storage_conn_id)
     refusals = policy.check(job, me, tables, getattr(run, "triggering_user_name", None))
     if not refusals and invitation.kind == "train":
-        store = models(storage_conn_id, me)
+        store, made = models(storage_conn_id, me), job.model_version or job_id
+        there = {version: store.describe(job.model_id, version) for version in store.versions(job.model_id)}
         own = _roles(job.to_dict())
-        if any(_roles(store.describe(job.model_id, one)["job"]) != own for one in store.versions(job.model_id)):
+        if any(_roles(one["job"]) != own for one in there.values()):
             refusals.append(
                 Refusal("model_id", f"{job.model_id} is asked for", "a model of other parties has this id here")
             )
+        # also of a job that was accepted before another one made it
+        elif made in there and there[made].get("job_id") != job_id:
+            text = "this version of the model is here already; only a new one may be made"
+            refusals.append(Refusal("model_version", f"{made} is asked for", text))
     if refusals:
         raise refused(refusals)
     store = invitations(storage_conn_id, initiator.party_id)
@@ -137,10 +142,6 @@ def accept(invitation: Invitation, job: Job, policy: Policy, storage_conn_id: st
     if known is None:
         if has_job(storage_conn_id, job_id, me):
             raise refused([Refusal("job_id", f"{job_id} is asked for", "a job of this id is here already")])
-        made = job.model_version or job_id
-        if invitation.kind == "train" and made in models(storage_conn_id, me).versions(job.model_id):
-            text = "this version of the model is here already; only a new one may be made"
-            raise refused([Refusal("model_version", f"{made} is asked for", text)])
         most = policy.partner(initiator).limits.max_runs_a_day
         content = {
             "format": 1, "job_id": job_id, "initiator": str(initiator), "party": str(me), "kind": invitation.kind,

@@ -38,8 +38,12 @@ class PartyMessages:
         self._links: JobLinks | None = None
         self._log = log
 
-    def read_links(self) -> None:
-        """Find which peers' brokers are to be linked with the own one. :raises ConfigError: a connection is wrong"""
+    def check(self) -> None:
+        """Look at keys, and find which peers' brokers are to be linked with the own one.
+
+        :raises ConfigError: a connection is wrong
+        """
+        self._hook.check_keys(self._job_id, self._me, self._parties)
         self._links = self._hook.job_links(self._job_id, self._me, self._parties)
 
     def set_up(self) -> None:

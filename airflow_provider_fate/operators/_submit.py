@@ -169,7 +169,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         self._party, self._job = job.check_party(party), job
         # kept, as there is no time to ask for connections when the task is stopped
         self._messages = PartyMessages(self.transport_conn_id, self.job_id, party, job.parties, self.log)
-        self._messages.read_links()
+        self._messages.check()
         self._forget_drafts = partial(forget_drafts, storage_hook(self.storage_conn_id).storage, self.job_id, party)
         if invitation is not None:
             _invited.enter(invitation, job, str(self.policy), self.storage_conn_id, context, self.approval)
@@ -188,6 +188,8 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         if not self._hook.client_mode:
             self.files = _joined(str(path), self.files)
         self._hook = self._get_hook()
+        if self._hook.client_mode:
+            self._forget_status()
         self._messages.set_up()
         self.log.info("Job %s: %s of %s; model %s", self.job_id, party, ", ".join(map(str, job.parties)), job.model_id)
 
@@ -241,9 +243,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         :raises AirflowException: it failed, with its own message where it gave one
         """
         watch = None
-        if self._hook.client_mode:
-            self._forget_status()
-        else:
+        if not self._hook.client_mode:
             from airflow_provider_fate.hooks.stores import progress_reader
 
             read = progress_reader(self.storage_conn_id, str(self.job_id), self._party)
@@ -272,7 +272,11 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
 
     def submit_job(self, context: Context) -> str | None:
         """Submit a new application to a cluster; not called where the one of an earlier try still runs."""
-        self._forget_status()
+        try:
+            self._forget_status()
+        except FateError as error:
+            self._tell_peers(f"{self._party} could not begin: {reason_for_peers(error)}")
+            raise
         external_id = super().submit_job(context)
         if (store := context.get("task_state_store")) is not None:
             store.set(_NONCE_KEY, self._messages.nonce)

@@ -29,6 +29,7 @@ _MOST_TRIES = 20
 _LATER = 600
 #: why the peers' runs are ended where nothing better is known; their tasks have heard the cause
 _NO_SUCCESS = "the initiator's part of this job has ended without success"
+_STOPPED = "the initiator has stopped this job"
 #: XCom with the runs that were started
 _RUNS = "peer_runs"
 _LINKS = {"guest": GuestRunLink(), "host": HostRunLink(), "arbiter": ArbiterRunLink()}
@@ -96,6 +97,7 @@ class FateInviteOperator(NamedByDate, TemplateFiles, BaseOperator):
         self.poll_interval = poll_interval
         self.patience = patience
         self._started: list[PeerRun] = []
+        self._stopped = False
 
     def execute(self, context: Context) -> Any:
         try:
@@ -113,6 +115,7 @@ class FateInviteOperator(NamedByDate, TemplateFiles, BaseOperator):
             ti.xcom_push(key=_RUNS, value=runs)
             for run in reversed(self._started):  # of several hosts, the first one's link stays
                 _LINKS[Party.parse(run.party).role].publish(self, ti, run.url)
+        self._end_if_stopped()
         self.defer(
             trigger=PeerRunsTrigger(
                 runs, "answered", self.poll_interval, self.patience, time.time() + self.answer_timeout
@@ -158,9 +161,15 @@ class FateInviteOperator(NamedByDate, TemplateFiles, BaseOperator):
             over = False
             for party, hook in hooks.items():
                 conf = Invitation.for_party(job, job_id, me, party).to_dict()
-                begun = hook.start_run(hook.dag_id, job_id, conf)
                 url = hook.run_url(hook.dag_id, job_id)
-                self._started.append(PeerRun(str(party), sites[party], hook.dag_id, job_id, url))
+                run = PeerRun(str(party), sites[party], hook.dag_id, job_id, url)
+                self._started.append(run)  # before it is asked for: where the answer is lost, it may have begun
+                try:
+                    begun = hook.start_run(hook.dag_id, job_id, conf)
+                except ConfigError:  # there is none, or one that is not ours
+                    self._started.remove(run)
+                    raise
+                self._end_if_stopped(run)
                 if not begun and hook.run_state(hook.dag_id, job_id) in ENDED:
                     over = True
                 else:
@@ -185,8 +194,19 @@ class FateInviteOperator(NamedByDate, TemplateFiles, BaseOperator):
         runs, self._started = self._started, []
         end_all(runs, reason, self.log)
 
+    def _end_if_stopped(self, *begun: PeerRun) -> None:
+        """Airflow calls :meth:`on_kill` in the middle of a step, and then the step goes on.
+
+        :param begun: what may have begun after that
+        """
+        if self._stopped:
+            self._started = [*begun]
+            self._end_all(_STOPPED)
+            raise AirflowException(_STOPPED)
+
     def on_kill(self) -> None:
-        self._end_all("the initiator has stopped this job")
+        self._stopped = True
+        self._end_all(_STOPPED)
 
 
 class FateDismissOperator(BaseOperator):

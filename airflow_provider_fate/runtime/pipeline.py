@@ -329,7 +329,7 @@ class Pipeline:
                         status["result"] = entry
         if self.job.job_type == "train":
             model = (self.job.model_id, self.model_version)
-            self.model_store.write(f"{directory}/model", *model, run.models, self.job.to_dict())
+            self.model_store.write(f"{directory}/model", *model, run.models, self.job.to_dict(), self.job_id)
             moves.append((f"{directory}/model", self.model_store.directory(*model)))
         verdicts = [outputs.verdict for outputs in run.outputs.values() if outputs.verdict]
         self._ending.keep(session, moves, {"status": status, "verdicts": verdicts})

@@ -60,7 +60,7 @@ class DirectoryTransport(Transport):
         self._stream = ""
         self._numbers: dict[Party, int] = {}
         self._known: set[Party] = set()  # peers whose directories have been there
-        self._lock = threading.Lock()
+        self._locks: dict[Party, threading.Lock] = {}  # one for each receiver: who waits for one keeps no other waiting
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._active_at = 0.0
@@ -222,7 +222,7 @@ class DirectoryTransport(Transport):
         if len(body) > self.max_body:
             raise TransportError(f"a message of {len(body)} bytes is larger than the largest, {self.max_body} bytes")
         directory = self._job / str(to) / str(self._me)
-        with self._lock:
+        with self._locks.setdefault(to, threading.Lock()):
             number = self._numbers.get(to, 0)
             if number % _LOOK == 0 and number:
                 own_room = 0 if len(body) > _SMALL else self.backlog + 2 * _LOOK * self.max_body

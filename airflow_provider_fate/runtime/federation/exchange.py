@@ -312,7 +312,8 @@ class Exchange:
         elif bye.session and bye.session == self._ended:
             peer.left = peer.left or bye.left
             self._settled = PeerFinished(str(peer.party), f"{peer.party} has finished the job: all had come to the end")
-        elif not peer.here:
+        elif not peer.here and not peer.finished_before:
+            peer.finished_before = True
             self.log(
                 f"{peer.party} has finished this job in an earlier session, from which nothing is kept here; where it "
                 "does not start again, clear the tasks of all parties, or begin a new run"

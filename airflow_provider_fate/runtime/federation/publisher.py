@@ -90,11 +90,8 @@ class Publisher(Link):
 
     def send(self, queue: str, body: bytes) -> None:
         self._wait_for_receiver(queue, body)
+        self._wait_for_broker(queue, body)
         with self.lock:
-            while self._bytes + len(body) > _BUFFER and len(body) > _SMALL and self.error is None:
-                if time.monotonic() - self._progress_at > self.reconnect_seconds:
-                    raise TransportError(f"{self.broker} has taken nothing for {self.reconnect_seconds:.0f} s")
-                self.lock.wait(1)
             if self.error is not None:
                 raise self.error
             if not self._bytes:
@@ -110,10 +107,25 @@ class Publisher(Link):
         backlog = self._backlogs[queue]
         # signs of life wait as well where nothing else is sent
         bound = _BACKLOG if len(body) > _SMALL else 2 * _BACKLOG
+        self._wait_while(lambda: backlog.bytes > bound, queue)
+
+    def _wait_for_broker(self, queue: str, body: bytes) -> None:
+        def is_full() -> bool:
+            if not self._bytes or self._bytes + len(body) <= _BUFFER:  # what is alone may be larger
+                return False
+            if time.monotonic() - self._progress_at > self.reconnect_seconds:
+                raise TransportError(f"{self.broker} has taken nothing for {self.reconnect_seconds:.0f} s")
+            return True
+
+        if len(body) > _SMALL:
+            self._wait_while(is_full, queue)
+
+    def _wait_while(self, is_full: Callable[[], bool], queue: str) -> None:
+        """Meanwhile the session looks about once a second whether there is something that ends the wait."""
         told = time.monotonic()
-        while backlog.bytes > bound and self.error is None:
+        while is_full() and self.error is None:
             with self.lock:
-                if backlog.bytes > bound:
+                if is_full():
                     self.lock.wait(0.5)
             if time.monotonic() - told >= 1:
                 told = time.monotonic()

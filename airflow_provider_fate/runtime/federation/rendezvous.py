@@ -34,10 +34,12 @@ class Peer:
         if getattr(self, "failed", None) is not None and self.hello is not None:
             self.old_runs.add(self.hello.run)
             self.hello = None
+            self.last_words = str(self.failed)
         self.failed: PeerFailed | None = None
         self.restarted: PeerRestarted | None = None
         self.here = False  # it has answered this run
         self.bye = False
+        self.finished_before = False  # it has said so, in another session than we know
         self.left = False
         self.said_bye = False
         self.bye_due = False  # it came back after the end was agreed, and is to be told

@@ -28,7 +28,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from airflow_provider_fate.errors import FateError, ProtocolError, TransportError
+from airflow_provider_fate.errors import ConfigError, FateError, ProtocolError, TransportError
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.base import Deliver, Transport
 from airflow_provider_fate.runtime.federation.keys import KEY_ID, SIZE, Keys, Pair, fingerprint
@@ -64,6 +64,7 @@ class _Run:
         self.sending = sending
         self.receiving = receiving
         self.superseded = False  # a later run of the peer has been live
+        self.answered_at = float("-inf")  # when an offer of it was answered last
         self._sent = 0
         self._floor = 0  # all counters below have been taken, or are too old
         self._taken: set[int] = set()
@@ -100,7 +101,7 @@ class _Peer:
         self.runs: OrderedDict[bytes, _Run] = OrderedDict()  # by name, the newest last
         self.live: _Run | None = None  # a frame that only it can have made has come
         self.kept: deque[bytes] = deque(maxlen=_KEPT)  # sent before there was a live run
-        self.offered: tuple[bytes, float] = (b"", float("-inf"))
+        self.reminded_at = float("-inf")
         self.refused: tuple[str, float] | None = None
 
     @property
@@ -167,7 +168,7 @@ class SealedTransport(Transport):
         while (one := self._todo.get()) is not None:
             try:
                 self.inner.send(*one)
-            except TransportError as error:
+            except FateError as error:  # also one that the session heard of while this waited, and raises itself
                 _log.info("a frame could not be sent: %s", error)
 
     def forget(self, gone: Iterable[Party]) -> None:
@@ -214,9 +215,20 @@ class SealedTransport(Transport):
             self.inner.send(to, frame)
 
     def notes(self, job_id: str, me: Party, bodies: dict[Party, bytes]) -> dict[Party, bytes]:
-        """Last words as frames, for whoever sends them without opening the transport."""
-        self._prepare(job_id, me, bodies)
-        return {party: self._note(self._peers[str(party)].pair, body) for party, body in bodies.items()}
+        """Last words as frames, for whoever sends them without opening the transport.
+
+        :raises ConfigError: no peer has a key that can be used; else those that have none are left out
+        """
+        found: dict[Party, bytes] = {}
+        problem: ConfigError | None = None
+        for party, body in bodies.items():
+            try:
+                found[party] = self._note(Pair.of(self.keys, job_id, me, party), body)
+            except ConfigError as error:
+                problem = error
+        if problem is not None and not found:
+            raise problem
+        return found
 
     def _note(self, pair: Pair, body: bytes) -> bytes:
         ephemeral = X25519PrivateKey.generate()
@@ -315,14 +327,17 @@ class SealedTransport(Transport):
         """Somebody encrypts for a run that is not ours: tell those who are not known to be here our key."""
         for peer in self._peers.values():
             if peer.live is None:
-                self._answer(peer, b"")
+                self._answer(peer)
 
-    def _answer(self, peer: _Peer, ephemeral: bytes) -> None:
-        """Send an offer, but not the same again and again. The lock is held."""
+    def _answer(self, peer: _Peer, run: _Run | None = None) -> None:
+        """Send an offer, but not again and again for the same run, whatever is repeated. The lock is held."""
         now = time.monotonic()
-        if peer.offered[0] == ephemeral and now - peer.offered[1] < _OFFER_PAUSE:
+        if now - (peer.reminded_at if run is None else run.answered_at) < _OFFER_PAUSE:
             return
-        peer.offered = (ephemeral, now)
+        if run is None:
+            peer.reminded_at = now
+        else:
+            run.answered_at = now
         self._send_soon(peer, [self._offer(peer)])
 
     def _on_offer(self, frame: bytes) -> None:
@@ -339,7 +354,7 @@ class SealedTransport(Transport):
                     if peer.refused is None:
                         self.log(f"{problem}; waiting a moment for another message")
                         peer.refused = (problem, time.monotonic())
-                    self._answer(peer, b"")  # it refuses ours then, and says why
+                    self._answer(peer)  # it refuses ours then, and says why
                 return
             expected = hmac.digest(pair.offer_key(mine=False), frame[:end], hashlib.sha256)
             if not hmac.compare_digest(expected, frame[end:]):
@@ -359,7 +374,7 @@ class SealedTransport(Transport):
                 run = peer.runs[name] = _Run(ephemeral, name, sending, receiving)
                 again = [run.seal(body) for body in peer.kept]
             if known != self._public:
-                self._answer(peer, ephemeral)
+                self._answer(peer, run)
         self._send_soon(peer, again)
 
     def _on_note(self, frame: bytes) -> None:

@@ -39,22 +39,25 @@ class ModelStore:
     def directory(self, model_id: str, version: str) -> str:
         return f"models/{model_id}/{version}/{self.party}"
 
-    def save(self, model_id: str, version: str, models: dict[str, Model], job: dict[str, Any]) -> None:
+    def save(
+        self, model_id: str, version: str, models: dict[str, Model], job: dict[str, Any], job_id: str = ""
+    ) -> None:
         """Write the models of all components of a job; they are there together or not at all.
 
         :param models: by component name
         :param job: the job's DSL and conf, so that a prediction needs no other file
+        :param job_id: of the job that has made them
         """
         temporary = f"models/{model_id}/{version}/.{self.party}.{secrets.token_hex(6)}"
         try:
-            self.write(temporary, model_id, version, models, job)
+            self.write(temporary, model_id, version, models, job, job_id)
             self.storage.replace_directory(temporary, self.directory(model_id, version))
         except BaseException:
             self.storage.delete(temporary)
             raise
 
     def write(
-        self, directory: str, model_id: str, version: str, models: dict[str, Model], job: dict[str, Any]
+        self, directory: str, model_id: str, version: str, models: dict[str, Model], job: dict[str, Any], job_id: str
     ) -> None:
         """Write what :meth:`save` does into another directory, to be moved to where the model belongs."""
         for component, model in models.items():
@@ -69,6 +72,7 @@ class ModelStore:
                 "components": sorted(models),
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
                 "job": job,
+                "job_id": job_id,
             },
         )
 

@@ -148,6 +148,34 @@ def test_a_peer_that_takes_nothing_holds_the_sender_up(tmp_path):
     transport.close(remove=True)
 
 
+def test_who_waits_for_one_receiver_speaks_to_the_others(tmp_path):
+    transport = DirectoryTransport(tmp_path, backlog=20_000)
+    listen(transport, GUEST, [HOST, ARBITER])
+    held, over = threading.Event(), threading.Event()
+
+    def on_wait(to):
+        held.set()
+        assert over.wait(20)
+        raise InterruptedError
+
+    def send_without_end():
+        for _ in range(1000):
+            transport.send(HOST, bytes(5000))
+
+    transport.on_wait = on_wait
+
+    def speak():
+        assert held.wait(20)
+        try:
+            transport.send(ARBITER, b"still here")
+        finally:
+            over.set()
+
+    outcomes = together(send_without_end, speak)
+    assert isinstance(outcomes[0], InterruptedError) and outcomes[1] is None
+    transport.close(remove=True)
+
+
 def test_a_directory_that_cannot_be_used_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TransportError, match=r"cannot use the directory .*/file for messages: .*directory"):

@@ -15,8 +15,9 @@ from airflow_provider_fate.errors import (
     ProtocolError,
 )
 from airflow_provider_fate.job.party import Party
+from airflow_provider_fate.runtime.federation import waiting
 from airflow_provider_fate.runtime.federation.memory import Hub
-from airflow_provider_fate.runtime.federation.messages import Abort, Data, new_nonce, nonce_time
+from airflow_provider_fate.runtime.federation.messages import Abort, Bye, Data, new_nonce, nonce_time
 from airflow_provider_fate.runtime.federation.rendezvous import common_checkpoints
 from tests.unit.federation.playing import (
     ALL,
@@ -268,6 +269,37 @@ def test_a_peer_that_failed_and_comes_back_while_this_party_computes_is_met_agai
         with pytest.raises(RuntimeError, match="has ended"):
             federation.send(HOST, "x", 1)
         again.session.abort("over")
+
+
+def test_a_failure_is_not_forgotten_by_who_is_about_to_meet_again(monkeypatch):
+    monkeypatch.setattr(waiting, "_AFTER_LAST_WORDS", 0.5)
+    hub = Hub()
+    with met(hub, ALL, wait=20) as (guest, host, arbiter):
+        again = restart(hub, host, HOST, ALL)
+
+        def go_on():
+            with pytest.raises(PeerRestarted):
+                guest.session.federation().receive(HOST, "never", anything)
+            arbiter.session.abort("the disk is full")
+            until(lambda: guest.session._peers["arbiter-10000"].failed)
+            with pytest.raises(PeerTimeout, match="arbiter-10000 ended: the disk is full"):
+                guest.session.meet()
+            guest.session.abort("over")
+
+        outcomes = together(go_on, again.session.meet)
+        assert outcomes[0] is None and isinstance(outcomes[1], PeerFailed), outcomes
+        again.session.abort("over")
+
+
+def test_byes_of_another_session_that_are_repeated_fill_no_log():
+    hub = Hub()
+    guest = Player(hub, GUEST, wait=1.0)
+    for _ in range(50):
+        say(hub, HOST, GUEST, Bye(job=JOB, sender=str(HOST), receiver=str(GUEST), session="another", sent=0))
+    with pytest.raises(PeerTimeout):
+        guest.session.meet()
+    assert sum("has finished this job" in line for line in guest.lines) == 1
+    guest.session.abort("over")
 
 
 def test_parties_meet_again_and_again():

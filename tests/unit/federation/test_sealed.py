@@ -263,6 +263,15 @@ def test_a_peer_without_a_pinned_key_is_named_before_anything_is_sent():
     guest.session.abort("over")
 
 
+def test_who_lacks_one_peers_key_can_still_tell_the_others():
+    stranger = Party("arbiter", "7777")
+    body = pack(Abort(job=JOB, sender=str(GUEST), receiver=str(HOST), nonce="n", reason="x", sent_at=time.time()))
+    transport = SealedTransport(MemoryTransport(Hub()), KEYS["9999"])
+    assert list(transport.notes(JOB, GUEST, {stranger: body, HOST: body})) == [HOST]
+    with pytest.raises(ConfigError, match="no public key is pinned for party 7777"):
+        transport.notes(JOB, GUEST, {stranger: body})
+
+
 def test_one_party_that_encrypts_and_one_that_does_not_say_so_on_both_sides():
     hub = Hub()
     guest, host = player(hub, GUEST), Player(hub, HOST)
@@ -368,6 +377,19 @@ def test_offers_that_are_repeated_never_make_a_counter_begin_again():
     frames = [body for to, body in hub.record if to == HOST and body[4:5] == b"\x02"]
     counters = [body[:21] for body in frames]
     assert len(frames) >= 24 and len(set(counters)) == len(counters)
+
+
+def test_offers_that_are_repeated_in_turn_are_not_answered_without_end():
+    offers, _ = frames_of(2)
+    hub = recording()
+    guest = SealedTransport(MemoryTransport(hub), KEYS["9999"])
+    guest.open(JOB, GUEST, [HOST], lambda body: None)
+    began = time.monotonic()
+    for offer in offers * 1000:
+        guest._on_frame(offer)
+    periods = 1 + (time.monotonic() - began) // sealed._OFFER_PAUSE
+    guest.close(remove=False)
+    assert 2 <= len([body for to, body in hub.record if to == HOST]) <= 2 * periods
 
 
 def test_a_peer_that_starts_without_end_is_an_error(monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 
 from airflow_provider_fate.errors import ConfigError
 from airflow_provider_fate.hooks.rabbitmq import FateRabbitMQHook
+from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation.config import transport_from_config
 from airflow_provider_fate.runtime.federation.keys import Keys, encode_key, fingerprint
 from airflow_provider_fate.runtime.federation.rabbitmq import RabbitMQTransport
@@ -39,6 +40,18 @@ def test_the_test_shows_fingerprints_to_compare(connect):
     [line] = given._test_keys()
     assert fingerprint(OWN.public) in line and f"10000 {fingerprint(PEER.public)}" in line
     assert "nobody can be met" in hook(connect, private_key=encode_key(OWN.private))._test_keys()[0]
+
+
+def test_a_party_without_a_pinned_key_is_named_before_a_job_begins(connect):
+    given = hook(connect, private_key=encode_key(OWN.private), peer_keys={"10000": encode_key(PEER.public)})
+    guest, host, arbiter = Party("guest", "9999"), Party("host", "10000"), Party("arbiter", "9999")
+    given.check_keys("job", guest, [guest, host, arbiter])
+    with pytest.raises(ConfigError, match=r"extra\.peer_keys: no public key is pinned for party 8888; ask its owner"):
+        given.check_keys("job", guest, [guest, host, Party("host", "8888")])
+    low = hook(connect, private_key=encode_key(OWN.private), peer_keys={"10000": encode_key(bytes(32))})
+    with pytest.raises(ConfigError, match=r"extra\.peer_keys\.10000: this is no public key"):
+        low.check_keys("job", guest, [host])
+    hook(connect).check_keys("job", guest, [guest, host])
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,11 @@ def test_a_model_of_others_is_not_overwritten(site):
     assert site.refused(invitation("job-0"), run_id="job-0") == (
         "model_version: job-0 is asked for; this version of the model is here already; only a new one may be made"
     )
+    # nor one that another job has made since this one was accepted; what it has made itself it may make again
+    store.save("breast_hetero_lr", "job-1", {}, Job.from_dict(JOB).to_dict(), "job-1")
+    assert site.decide(invitation())[0]["accepted"]
+    store.save("breast_hetero_lr", "job-1", {}, Job.from_dict(JOB).to_dict(), "job-0")
+    assert site.refused(invitation()).startswith("model_version: job-1 is asked for; this version of the model is here")
     others = json.loads(json.dumps(JOB).replace("9999", "8888"))
     store.save("breast_hetero_lr", "job-1", {}, others)
     assert site.refused(invitation("job-2"), run_id="job-2") == (

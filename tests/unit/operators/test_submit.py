@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_fate.errors import FateError, TransportError
+from airflow_provider_fate.errors import FateError, StorageError, TransportError
 from airflow_provider_fate.hooks.stores import models, tables
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.operators._submit import FateSubmitOperator
@@ -21,7 +21,7 @@ from airflow_provider_fate.operators._work import WorkDirectory
 from airflow_provider_fate.operators.predict import FatePredictOperator
 from airflow_provider_fate.operators.train import FateTrainOperator
 from airflow_provider_fate.runtime.data import Model
-from airflow_provider_fate.runtime.federation.messages import nonce_time
+from airflow_provider_fate.runtime.federation.messages import nonce_time, unpack
 
 JOBS = Path(__file__).parents[3] / "dags" / "examples" / "fate_jobs"
 JOB = json.loads((JOBS / "hetero_lr.json").read_text())
@@ -330,6 +330,36 @@ def test_predictions_refused(prepared, model, arguments, words):
     }  # fmt: skip
     with pytest.raises((FateError, AirflowFailException), match=words):
         FatePredictOperator(task_id="p", **arguments).execute({})
+
+
+# -- the start
+
+
+def no_storage(*args: Any) -> None:
+    raise StorageError("hdfs://namenode:8020 cannot be reached")
+
+
+def told_to(connections: Path, job_id: str, peer: str) -> list[str]:
+    found = (connections / "messages" / job_id / peer / "guest-9999").glob("*.msg")
+    return [unpack(path.read_bytes())[0].reason for path in found]
+
+
+def test_peers_hear_of_a_storage_that_is_away_at_the_start(connections, monkeypatch, tmp_path):
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path / "logs"))
+    monkeypatch.setattr("airflow_provider_fate.hooks.stores.forget_job_status", no_storage)
+    with pytest.raises(StorageError, match="cannot be reached"):
+        FateTrainOperator(task_id="lr", job=JOB, role="guest", party_id=9999, job_id="j").execute({"ti": Ti()})
+    for peer in ("host-10000", "arbiter-10000"):
+        [reason] = told_to(connections, "j", peer)
+        assert reason.startswith("guest-9999 could not begin")
+
+
+def test_they_hear_of_it_too_where_an_application_is_submitted_to_a_cluster(prepared, connections, monkeypatch):
+    task = prepared(job_id="j")
+    monkeypatch.setattr("airflow_provider_fate.hooks.stores.forget_job_status", no_storage)
+    with pytest.raises(StorageError, match="cannot be reached"):
+        task.submit_job({})
+    assert [reason[:26] for reason in told_to(connections, "j", "host-10000")] == ["guest-9999 could not begin"]
 
 
 # -- the end
