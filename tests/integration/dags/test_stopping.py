@@ -33,7 +33,7 @@ with DAG("long_training", schedule=None):
 
 TIMEOUT = """
     from datetime import timedelta
-    dag.get_task("train.guest_9999").execution_timeout = timedelta(seconds=75)
+    dag.get_task("train.guest_9999").execution_timeout = timedelta(seconds=110)
 """
 
 
@@ -74,7 +74,7 @@ def test_marked_as_failed(examples: Airflow, tmp_path: Path) -> None:
 def test_longer_than_its_execution_timeout(examples: Airflow, tmp_path: Path) -> None:
     """Airflow's own bound on a task, for a party that is not to wait for a living peer as long as that lives."""
     run = begin(examples, tmp_path, "timed_training", TIMEOUT)
-    examples.wait("timed_training", run, 120, expect="failed")
+    examples.wait("timed_training", run, 150, expect="failed")
     nothing_is_left(examples, "timed_training")
     assert "AirflowTaskTimeout" in examples.task_log("timed_training", run, "train.guest_9999")
     for task in ("train.host_10000", "train.arbiter_10000"):
