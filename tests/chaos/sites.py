@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -228,8 +229,8 @@ class Sites(Server):
         for site in self:
             site.vhost = site.broker.new_vhost("fate")
         peers = {
-            bank: {"10000": route(telco.broker, telco.vhost, host=telco.place.public)},
-            telco: {"9999": route(bank.broker, bank.vhost, host=bank.place.public)},
+            bank: {"10000": route(telco.broker, telco.vhost, host=telco.place.public, **self._account(telco, "9999"))},
+            telco: {"9999": route(bank.broker, bank.vhost, host=bank.place.public, **self._account(bank, "10000"))},
         }
         mode = "upstreams" if self.linked else "routes"
         for site, keys in zip(self, key_pairs("9999", "10000"), strict=True):
@@ -261,6 +262,15 @@ class Sites(Server):
                 conn_id, "fate_site", host=self.nginx.url, login="bank", password=passwords["bank"],
                 extra={**tls, "dag_id": dag_id},
             )  # fmt: skip
+
+    def _account(self, site: Site, party_id: str) -> dict[str, str]:
+        """Of another party at a site's broker, with no more rights than the documentation gives it."""
+        login, password = f"party-{party_id}", secrets.token_hex(16)
+        site.broker.add_user(login, password)
+        read = rf"^fate\..*-{party_id}$" if self.linked else "^$"
+        write = "^$" if self.linked else r"^amq\.default$"
+        site.broker.allow(login, site.vhost, configure="^$", write=write, read=read)
+        return {"login": login, "password": password}
 
     def _copy_dags(self) -> None:
         for site, file in ((self.bank, "chaos_invite.py"), (self.telco, "chaos_invited.py")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,7 @@ from airflow_provider_fate.runtime.federation.base import Transport
 from airflow_provider_fate.runtime.federation.config import transport_from_config
 from airflow_provider_fate.runtime.federation.directory import DirectoryTransport
 from airflow_provider_fate.runtime.federation.messages import MAX_REASON, Abort, pack, printable
-from airflow_provider_fate.runtime.federation.queues import declare, queue_name, remove_unused
+from airflow_provider_fate.runtime.federation.queues import declare, queue_name, remove_drained, remove_unused
 from airflow_provider_fate.runtime.federation.rabbitmq import RabbitMQTransport
 from airflow_provider_fate.runtime.federation.sealed import SealedTransport
 
@@ -110,8 +111,11 @@ def remove_left(
     elif isinstance(transport, RabbitMQTransport):
         incoming = [queue_name(job_id, peer, me) for peer in peers]
         outgoing: dict[Broker, list[str]] = {transport.broker: []}
+        drained: dict[str, float] = {}  # by the peers' brokers
         for peer in peers if for_absent else ():
-            if peer.party_id not in transport.federated:  # those are drained by its broker
+            if peer.party_id in transport.federated:
+                drained[queue_name(job_id, me, peer)] = math.inf
+            else:
                 outgoing.setdefault(transport.route(peer), []).append(queue_name(job_id, me, peer))
         end = time.monotonic() + seconds - 0.5  # a last look and the way back take some time
 
@@ -119,6 +123,8 @@ def remove_left(
             name = f"fate {job_id} {me} is over"
             if outgoing[broker]:
                 remove_unused(broker, outgoing[broker], name, 0)  # a peer that takes from one removes it
+            if broker == transport.broker and drained:
+                remove_drained(broker, drained, name, 0)  # likewise
             if broker == transport.broker and (
                 left := remove_unused(broker, incoming, name, max(0.0, end - time.monotonic()))
             ):

@@ -11,8 +11,8 @@ import numpy as np
 import pika
 import pytest
 
-from airflow_provider_fate.errors import PeerFailed
-from airflow_provider_fate.runtime.federation.abort import tell_peers
+from airflow_provider_fate.errors import PeerFailed, PeerTimeout
+from airflow_provider_fate.runtime.federation.abort import remove_left, tell_peers
 from airflow_provider_fate.runtime.federation.amqp import Broker
 from airflow_provider_fate.runtime.federation.config import transport_from_config
 from airflow_provider_fate.runtime.federation.queues import queue_name
@@ -163,6 +163,22 @@ def test_a_task_that_is_stopped_tells_the_peer(pair, connect):
         assert time.monotonic() - began < 5
         together(lambda: guest.session.abort("over"), lambda: host.session.abort("it was stopped"))
     assert [side.objects() for side in pair] == [NOTHING] * 2
+
+
+@pytest.mark.parametrize("for_absent", [False, True])
+def test_a_task_that_is_killed_while_it_waits_for_one_who_is_gone(pair, connect, for_absent):
+    """What it has said to that one is removed where nobody needs it."""
+    hook = hooks(pair, connect)[1]
+    links, settings = links_of(hook, HOST), hook.transport_config()
+    links.set_up()
+    host = Player(None, HOST, (GUEST, HOST), transport=transport_from_config(settings), wait=1)
+    with pytest.raises(PeerTimeout):
+        host.session.meet()
+    host.session.transport.close(remove=False)
+    remove_left(settings, JOB, HOST, (GUEST, HOST), 5, for_absent=for_absent)
+    assert pair[1].objects()["queues"] == ([] if for_absent else [TO_GUEST])
+    links.take_down(1)
+    assert pair[1].objects() == {**NOTHING, "queues": [] if for_absent else [TO_GUEST]}
 
 
 def test_a_task_that_may_not_begin_leaves_nothing_of_its_refusal(pair, connect):

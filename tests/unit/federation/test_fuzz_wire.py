@@ -237,6 +237,6 @@ def test_the_largest_structure_takes_a_bounded_multiple_in_memory(item: bytes) -
     """Some 80 bytes a byte, as its limit says."""
     count = (wire.MAX_STRUCTURE - 9) // len(item)
     structure = b"\xdd" + count.to_bytes(4, "big") + item * count
-    with watched(20, 90 * wire.MAX_STRUCTURE / (1 << 20)):
+    with watched(60, 90 * wire.MAX_STRUCTURE / (1 << 20)):
         assert len(wire.decode(len(structure).to_bytes(4, "little") + structure)) == count
 
