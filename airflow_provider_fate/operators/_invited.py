@@ -121,22 +121,22 @@ def accept(invitation: Invitation, job: Job, policy: Policy, storage_conn_id: st
     run = context.get("dag_run")
     tables = _tables(storage_conn_id)
     refusals = policy.check(job, me, tables, getattr(run, "triggering_user_name", None))
+    store = invitations(storage_conn_id, initiator.party_id)
+    known = store.find(job_id)
     if not refusals and invitation.kind == "train":
-        store, made = models(storage_conn_id, me), job.model_version or job_id
-        there = {version: store.describe(job.model_id, version) for version in store.versions(job.model_id)}
+        kept, made = models(storage_conn_id, me), job.model_version or job_id
+        there = {version: kept.describe(job.model_id, version) for version in kept.versions(job.model_id)}
         own = _roles(job.to_dict())
         if any(_roles(one["job"]) != own for one in there.values()):
             refusals.append(
                 Refusal("model_id", f"{job.model_id} is asked for", "a model of other parties has this id here")
             )
-        # also of a job that was accepted before another one made it
-        elif made in there and there[made].get("job_id") != job_id:
+        # what this job has made itself it may make again, but not what another one has made since it was accepted
+        elif made in there and (known is None or there[made].get("job_id") != job_id):
             text = "this version of the model is here already; only a new one may be made"
             refusals.append(Refusal("model_version", f"{made} is asked for", text))
     if refusals:
         raise refused(refusals)
-    store = invitations(storage_conn_id, initiator.party_id)
-    known = store.find(job_id)
     if known is not None and known.get("digest") != invitation.digest:
         raise refused([Refusal("job_id", f"{job_id} is asked for", "another job had this id")])
     if known is None:

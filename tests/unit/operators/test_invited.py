@@ -238,6 +238,9 @@ def test_a_model_of_others_is_not_overwritten(site):
     assert site.refused(invitation("job-0"), run_id="job-0") == (
         "model_version: job-0 is asked for; this version of the model is here already; only a new one may be made"
     )
+    # nor one of a job of this name that was not theirs
+    store.save("breast_hetero_lr", "ours", {}, Job.from_dict(JOB).to_dict(), "ours")
+    assert "ours is asked for; this version of the model is here" in site.refused(invitation("ours"), run_id="ours")
     # nor one that another job has made since this one was accepted; what it has made itself it may make again
     store.save("breast_hetero_lr", "job-1", {}, Job.from_dict(JOB).to_dict(), "job-1")
     assert site.decide(invitation())[0]["accepted"]
