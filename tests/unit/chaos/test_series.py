@@ -27,7 +27,10 @@ class Quiet:
 
     lacking = ""
 
-    def __init__(self, *_: object) -> None:
+    linked: bool | None = None
+
+    def __init__(self, directory: object = None, *, linked: bool = False) -> None:
+        Quiet.linked = linked
         self.begun: list[str] = []
         start = lambda dag_id, conf, run_id: self.begun.append(f"{dag_id} {run_id}")  # noqa: E731
         self.bank = SimpleNamespace(
@@ -89,6 +92,9 @@ def test_the_command_prints_seed_and_table_and_says_whether_all_was_kept(struck,
     assert command.main(["--seed", "5", "--fault", "broker", "task", "--job", "lr", *keep]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("seed 5\n") and "broker (quietly) | lr" in printed and "2 faults in" in printed
+    assert Quiet.linked is False
+    assert command.main(["--linked", "--fault", "task", "--job", "lr", *keep]) == 0 and Quiet.linked is True
+    capsys.readouterr()
     monkeypatch.setattr(module, "left_behind", lambda sites, runs, before: ["process 7"])
     assert command.main(["--fault", "task", "--job", "lr", *keep]) == 1
     assert "process 7" in capsys.readouterr().out
