@@ -167,7 +167,7 @@ class FateInviteOperator(NamedByDate, TemplateFiles, BaseOperator):
                 try:
                     begun = hook.start_run(hook.dag_id, job_id, conf)
                 except ConfigError:  # there is none, or one that is not ours
-                    self._started.remove(run)
+                    self._started = [one for one in self._started if one is not run]
                     raise
                 self._end_if_stopped(run)
                 if not begun and hook.run_state(hook.dag_id, job_id) in ENDED:

@@ -110,6 +110,17 @@ def test_a_task_that_is_stopped_while_it_asks_leaves_no_run(task, sites, place):
     assert states(sites) == ([{"job-1": "failed"}, {}] if place == "telco" else [{"job-1": "failed"}] * 2)
 
 
+def test_a_refusal_is_told_also_where_the_task_is_stopped_meanwhile(task, sites):
+    def refuse(site: Site) -> None:
+        task.on_kill()
+        raise ConfigError("connection 'arbiter'", "does not allow 'us' to start runs")
+
+    sites["arbiter"].begin = refuse
+    with pytest.raises(AirflowFailException, match="does not allow 'us'"):
+        task.execute({"ti": Ti()})
+    assert states(sites) == [{"job-1": "failed"}, {}]
+
+
 def test_a_task_that_is_stopped_when_all_were_asked_does_not_wait(task, sites):
     with pytest.raises(AirflowException, match="the initiator has stopped this job"):
         task.execute({"ti": Ti(task.on_kill)})
