@@ -204,12 +204,14 @@ class FateRabbitMQHook(BaseHook):
 
         :raises ConnectionConfigError: for one of them no key is pinned, or none that can be used
         """
-        for peer in parties:
-            if self.keys is not None and peer != me:
-                try:
+        if self.keys is None:
+            return
+        try:
+            for peer in parties:
+                if peer != me:
                     Pair.of(self.keys, job_id, me, peer)
-                except ConfigError as error:
-                    raise self._extras.error(error.path, error.problem) from None
+        except ConfigError as error:
+            raise self._extras.error(error.path, error.problem) from None
 
     def job_links(self, job_id: str, me: Party, parties: Iterable[Party]) -> JobLinks | None:
         """Those of one job; None where it needs none."""

@@ -134,7 +134,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
             except FateError as error:
                 # a refusal goes to who asks: in its name nobody is to make this party end others' jobs
                 to = [self._job.initiator] if isinstance(error, PolicyError) and self._job is not None else None
-                self._tell_peers(f"{self._party} could not begin: {reason_for_peers(error)}", to)
+                self._tell_could_not_begin(error, to)
                 if self.invitation is not None:
                     _invited.push_answer(context, [_invited.reason_for_initiator(error)])
                 if isinstance(error, (ConfigError, DataError, PolicyError)):
@@ -275,7 +275,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         try:
             self._forget_status()
         except FateError as error:
-            self._tell_peers(f"{self._party} could not begin: {reason_for_peers(error)}")
+            self._tell_could_not_begin(error)
             raise
         external_id = super().submit_job(context)
         if (store := context.get("task_state_store")) is not None:
@@ -393,6 +393,9 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
             self._forget_drafts()
         except Exception as error:  # noqa: BLE001 - nothing depends on it
             self.log.warning("Files that the application was writing could not be deleted: %s", error)
+
+    def _tell_could_not_begin(self, error: FateError, to: list[Party] | None = None) -> None:
+        self._tell_peers(f"{self._party} could not begin: {reason_for_peers(error)}", to)
 
     def _tell_peers(self, reason: str, to: list[Party] | None = None, *, last_words: bool = False) -> None:
         if self._messages is not None:

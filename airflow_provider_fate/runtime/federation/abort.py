@@ -123,11 +123,11 @@ def remove_left(
             name = f"fate {job_id} {me} is over"
             if outgoing[broker]:
                 remove_unused(broker, outgoing[broker], name, 0)  # a peer that takes from one removes it
-            if broker == transport.broker and drained:
+            if broker != transport.broker:
+                return
+            if drained:
                 remove_drained(broker, drained, name, 0)  # likewise
-            if broker == transport.broker and (
-                left := remove_unused(broker, incoming, name, max(0.0, end - time.monotonic()))
-            ):
+            if left := remove_unused(broker, incoming, name, max(0.0, end - time.monotonic())):
                 raise TransportError(f"the application still takes from {', '.join(left)}")
 
         _at_each(outgoing, remove, seconds, what)

@@ -101,7 +101,7 @@ class _Peer:
         self.runs: OrderedDict[bytes, _Run] = OrderedDict()  # by name, the newest last
         self.live: _Run | None = None  # a frame that only it can have made has come
         self.kept: deque[bytes] = deque(maxlen=_KEPT)  # sent before there was a live run
-        self.reminded_at = float("-inf")
+        self.answered_at = float("-inf")  # where it was not known which run asks
         self.refused: tuple[str, float] | None = None
 
     @property
@@ -123,7 +123,6 @@ class SealedTransport(Transport):
         self.inner = inner
         self.keys = keys
         self.max_body = inner.max_body - _OVERHEAD
-        self._job_id = ""
         self._me: Party | None = None
         self._ephemeral = X25519PrivateKey.generate()
         self._public = self._ephemeral.public_key().public_bytes_raw()
@@ -160,7 +159,7 @@ class SealedTransport(Transport):
         self.inner.open(job_id, me, peers, self._on_frame)
 
     def _prepare(self, job_id: str, me: Party, peers: Iterable[Party]) -> None:
-        self._job_id, self._me = job_id, me
+        self._me = me
         self._peers = {str(peer): _Peer(Pair.of(self.keys, job_id, me, peer)) for peer in peers}
 
     def _work(self) -> None:
@@ -327,18 +326,17 @@ class SealedTransport(Transport):
         """Somebody encrypts for a run that is not ours: tell those who are not known to be here our key."""
         for peer in self._peers.values():
             if peer.live is None:
-                self._answer(peer)
+                self._answer(peer, peer)
 
-    def _answer(self, peer: _Peer, run: _Run | None = None) -> None:
-        """Send an offer, but not again and again for the same run, whatever is repeated. The lock is held."""
+    def _answer(self, peer: _Peer, asker: _Peer | _Run) -> None:
+        """Send a peer an offer, but not again and again to who asks again and again. The lock is held.
+
+        :param asker: the run of the peer, or the peer itself where it is not known which run asks
+        """
         now = time.monotonic()
-        if now - (peer.reminded_at if run is None else run.answered_at) < _OFFER_PAUSE:
-            return
-        if run is None:
-            peer.reminded_at = now
-        else:
-            run.answered_at = now
-        self._send_soon(peer, [self._offer(peer)])
+        if now - asker.answered_at >= _OFFER_PAUSE:
+            asker.answered_at = now
+            self._send_soon(peer, [self._offer(peer)])
 
     def _on_offer(self, frame: bytes) -> None:
         at = _START
@@ -354,7 +352,7 @@ class SealedTransport(Transport):
                     if peer.refused is None:
                         self.log(f"{problem}; waiting a moment for another message")
                         peer.refused = (problem, time.monotonic())
-                    self._answer(peer)  # it refuses ours then, and says why
+                    self._answer(peer, peer)  # it refuses ours then, and says why
                 return
             expected = hmac.digest(pair.offer_key(mine=False), frame[:end], hashlib.sha256)
             if not hmac.compare_digest(expected, frame[end:]):
