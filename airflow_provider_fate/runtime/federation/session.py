@@ -22,6 +22,7 @@ from airflow_provider_fate.runtime.federation.waiting import Waiting
 _log = logging.getLogger(__name__)
 
 _GOODBYE = 3.0  # seconds for the last messages to be accepted
+_LEFT = 1.0  # seconds for the word that a peer has left, which follows on its goodbye
 _DONE = "job/done"  # the tag of the word that a party has come to the end
 
 
@@ -264,7 +265,10 @@ class Session(Waiting):
         Never raises; at most some seconds.
         """
         self.transport.last_words = True
+        end = time.monotonic() + _LEFT
         with self._lock:
+            while not all(peer.left for peer in self._peers.values()) and (rest := end - time.monotonic()) > 0:
+                self._wait(rest)
             self._stopped = True
             self._lock.notify_all()
             here = {name: peer.party for name, peer in self._peers.items() if not peer.left}

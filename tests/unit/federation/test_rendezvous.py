@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -17,7 +18,7 @@ from airflow_provider_fate.errors import (
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation import waiting
 from airflow_provider_fate.runtime.federation.memory import Hub
-from airflow_provider_fate.runtime.federation.messages import Abort, Bye, Data, new_nonce, nonce_time
+from airflow_provider_fate.runtime.federation.messages import Abort, Bye, Data, new_nonce, nonce_time, unpack
 from airflow_provider_fate.runtime.federation.rendezvous import common_checkpoints
 from tests.unit.federation.playing import (
     ALL,
@@ -280,6 +281,7 @@ def test_a_failure_is_not_forgotten_by_who_is_about_to_meet_again(monkeypatch):
         def go_on():
             with pytest.raises(PeerRestarted):
                 guest.session.federation().receive(HOST, "never", anything)
+            until(lambda: arbiter.session._peers["host-10000"].restarted)  # else it speaks to the one that was killed
             arbiter.session.abort("the disk is full")
             until(lambda: guest.session._peers["arbiter-10000"].failed)
             with pytest.raises(PeerTimeout, match="arbiter-10000 ended: the disk is full"):
@@ -346,6 +348,26 @@ def test_who_comes_back_after_all_had_come_to_the_end_is_told_and_not_met():
 
         assert together(guest.session.finish, come_back) == [None, None]
         assert not any("not waiting" in line or "come back" in line for line in guest.lines)
+
+
+def test_who_leaves_alone_hears_first_who_has_left():
+    """The goodbye tells that all had come to the end; only what follows on it tells that nobody is there any more."""
+    hub = Hub()
+    with met(hub) as (guest, host):
+        assert together(guest.session.agree, host.session.agree) == [None, None]
+        ended = host.session.id
+        again = restart(hub, host, HOST, PAIR)
+
+        def bye(left):
+            return Bye(job=JOB, sender=str(GUEST), receiver=str(HOST), session=ended, left=left)
+
+        say(hub, GUEST, HOST, bye(False))
+        with pytest.raises(PeerFinished, match="guest-9999"):
+            again.session.meet(ended=ended)
+        hub.record = []
+        threading.Timer(0.2, say, (hub, GUEST, HOST, bye(True))).start()
+        again.session.leave(ended)
+        assert not [to for to, body in hub.record if to == GUEST and isinstance(unpack(body)[0], Bye)]
 
 
 def test_who_comes_back_and_has_kept_nothing_says_so():
