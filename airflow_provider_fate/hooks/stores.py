@@ -9,13 +9,13 @@ from airflow_provider_fate.hooks.storage import storage_hook
 from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.progress import checkpoints_directory, end_directory, job_directory
 from airflow_provider_fate.runtime.storage.base import DRAFT, Storage
-from airflow_provider_fate.runtime.storage.invitations import InvitationStore
+from airflow_provider_fate.runtime.storage.invitations import InvitationStore, JobIds
 from airflow_provider_fate.runtime.storage.models import ModelStore
 from airflow_provider_fate.runtime.storage.tables import TableMeta, TableStore
 
 __all__ = [
     "InvitationStore", "ModelStore", "TableMeta", "TableStore", "forget_drafts", "forget_end", "forget_job_status",
-    "has_job", "invitations", "job_status", "models", "progress_reader", "tables",
+    "has_job", "invitations", "job_ids", "job_status", "models", "progress_reader", "tables",
 ]  # fmt: skip
 
 
@@ -32,6 +32,11 @@ def models(conn_id: str, party: Party) -> ModelStore:
 def invitations(conn_id: str, initiator_id: str) -> InvitationStore:
     """The invitations of one initiator that were accepted, in the storage of connection ``conn_id``."""
     return InvitationStore(storage_hook(conn_id).storage, initiator_id)
+
+
+def job_ids(conn_id: str) -> JobIds:
+    """Who has which job id, in the storage of connection ``conn_id``."""
+    return JobIds(storage_hook(conn_id).storage)
 
 
 def has_job(conn_id: str, job_id: str, party: Party) -> bool:

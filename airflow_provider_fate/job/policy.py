@@ -251,6 +251,26 @@ class Policy(Parameters):
         """What a party may ask for, ``None`` where it is not named."""
         return self.partners.get(party.party_id)
 
+    def check_asker(self, initiator: Party, me: Party, account: str | None) -> list[Refusal]:
+        """Whether somebody asks in its own name who may ask at all; empty where it does.
+
+        To be looked at before anything that is kept here, as whoever is refused by it is told nothing else.
+
+        :param account: the account that started the run
+        """
+        party_id = initiator.party_id
+        partner = self.partner(initiator)
+        if partner is None:
+            return [Refusal("initiator", f"{initiator} asks", f"{me} has no agreement with party {party_id}")]
+        if partner.account in (None, account):
+            return []
+        return [
+            Refusal(
+                "initiator", f"the run was not started by the account of party {party_id}", "no other may ask in its "
+                "name", f"it was started by {short(account)}, the policy says {short(partner.account)}",
+            )
+        ]  # fmt: skip
+
     def check(self, job: Job, me: Party, tables: Tables, account: str | None = None) -> list[Refusal]:
         """What a job asks for that its initiator may not have; empty where all is allowed.
 
@@ -261,11 +281,10 @@ class Policy(Parameters):
         :param tables: of this party
         :param account: the account that started the run
         """
-        initiator = job.initiator
-        partner = self.partner(initiator)
-        if partner is None:
-            return [Refusal("initiator", f"{initiator} asks", f"{me} has no agreement with party {initiator.party_id}")]
-        refusals = list(_of_who(partner, job, me, account))
+        if strangers := self.check_asker(job.initiator, me, account):
+            return strangers
+        partner = self.partners[job.initiator.party_id]
+        refusals = list(_of_parties(partner, job, me))
         for name, component in job.components.items():
             if me.role not in component.roles:
                 continue
@@ -328,13 +347,7 @@ def _too_many(path: str, asked: int, what: str, most: int) -> Refusal:
     return Refusal(path, f"{asked} {what} are asked for", f"at most {most} are allowed")
 
 
-def _of_who(partner: Partner, job: Job, me: Party, account: str | None) -> Iterator[Refusal]:
-    party_id = job.initiator.party_id
-    if partner.account is not None and account != partner.account:
-        yield Refusal(
-            "initiator", f"the run was not started by the account of party {party_id}", "no other may ask in its name",
-            f"it was started by {short(account)}, the policy says {short(partner.account)}",
-        )  # fmt: skip
+def _of_parties(partner: Partner, job: Job, me: Party) -> Iterator[Refusal]:
     if me.role not in partner.roles:
         yield Refusal("party", f"{me.party_id} is to be {me.role}", f"allowed is {' or '.join(partner.roles)}")
     for party in job.parties:

@@ -61,15 +61,20 @@ def read(value: Any, me: Party, kind: str | None, context: Context) -> Invitatio
     return invitation
 
 
-def whole_job(invitation: Invitation, storage_conn_id: str, data: Any = None) -> Job:
+def whole_job(
+    invitation: Invitation, policy: Policy, storage_conn_id: str, context: Context, data: Any = None
+) -> Job:
     """The job with, for a prediction, all that is kept with this party's part of the model.
 
     :param data: this party's own tables by role, other than in the invitation
-    :raises PolicyError: there is no such model for the initiator
+    :raises PolicyError: the policy does not know who asks, or there is no such model for the initiator
     """
     from airflow_provider_fate.hooks.stores import models
+    from airflow_provider_fate.job.policy import refused
 
     job, me = invitation.job, invitation.party
+    if strangers := policy.check_asker(invitation.initiator, me, _account(context)):
+        raise refused(strangers)
     if (own := as_object(data, "data")) is not None:
         job = job.with_data(own)
     if invitation.kind == "train":
@@ -91,9 +96,17 @@ def whole_job(invitation: Invitation, storage_conn_id: str, data: Any = None) ->
     if invitation.initiator.party_id not in _roles(stored).get(invitation.initiator.role, []):
         raise PolicyError([none], [f"{none}: {invitation.initiator} has no part in it"])
     try:
-        return _in_version(job, model_id, version).for_prediction(stored)
+        whole = _in_version(job, model_id, version).for_prediction(stored)
     except ConfigError as error:
         raise PolicyError([str(error)]) from error
+    if whole.initiator != invitation.initiator:
+        raise PolicyError([f"initiator: {invitation.initiator} has no part in this prediction, and cannot ask for it"])
+    return whole
+
+
+def _account(context: Context) -> str | None:
+    """The account that started the run."""
+    return getattr(context.get("dag_run"), "triggering_user_name", None)
 
 
 def _in_version(job: Job, model_id: str, version: str) -> Job:
@@ -114,22 +127,23 @@ def accept(invitation: Invitation, job: Job, policy: Policy, storage_conn_id: st
 
     :raises PolicyError: it is not allowed
     """
-    from airflow_provider_fate.hooks.stores import has_job, invitations, models
+    from airflow_provider_fate.hooks.stores import has_job, invitations, job_ids, models
     from airflow_provider_fate.job.policy import Refusal, refused
 
     me, initiator, job_id = invitation.party, invitation.initiator, invitation.job_id
-    run = context.get("dag_run")
     tables = _tables(storage_conn_id)
-    refusals = policy.check(job, me, tables, getattr(run, "triggering_user_name", None))
+    refusals = policy.check(job, me, tables, _account(context))
     store = invitations(storage_conn_id, initiator.party_id)
+    ids = job_ids(storage_conn_id)
     known = store.find(job_id)
     if not refusals and invitation.kind == "train":
         kept, made = models(storage_conn_id, me), job.model_version or job_id
         there = {version: kept.describe(job.model_id, version) for version in kept.versions(job.model_id)}
         own = _roles(job.to_dict())
         if any(_roles(one["job"]) != own for one in there.values()):
+            text = "this id cannot be used here; choose another"
             refusals.append(
-                Refusal("model_id", f"{job.model_id} is asked for", "a model of other parties has this id here")
+                Refusal("model_id", f"{job.model_id} is asked for", text, "a model of other parties has it")
             )
         # what this job has made itself it may make again, but not what another one has made since it was accepted
         elif made in there and (known is None or there[made].get("job_id") != job_id):
@@ -139,9 +153,12 @@ def accept(invitation: Invitation, job: Job, policy: Policy, storage_conn_id: st
         raise refused(refusals)
     if known is not None and known.get("digest") != invitation.digest:
         raise refused([Refusal("job_id", f"{job_id} is asked for", "another job had this id")])
+    text = "this id cannot be used here; choose another"
+    if ids.owner(job_id) not in (None, initiator.party_id):
+        raise refused([Refusal("job_id", f"{job_id} is asked for", text, f"party {ids.owner(job_id)} has it")])
     if known is None:
         if has_job(storage_conn_id, job_id, me):
-            raise refused([Refusal("job_id", f"{job_id} is asked for", "a job of this id is here already")])
+            raise refused([Refusal("job_id", f"{job_id} is asked for", text, "a job of this id is here already")])
         most = policy.partner(initiator).limits.max_runs_a_day
         content = {
             "format": 1, "job_id": job_id, "initiator": str(initiator), "party": str(me), "kind": invitation.kind,
@@ -151,33 +168,33 @@ def accept(invitation: Invitation, job: Job, policy: Policy, storage_conn_id: st
             raise refused(
                 [Refusal("job_id", "one more job is asked for today", f"at most {most} a day (UTC) are allowed")]
             )
+    if (owner := ids.claim(job_id, initiator.party_id)) != initiator.party_id:  # it was quicker
+        raise refused([Refusal("job_id", f"{job_id} is asked for", text, f"party {owner} has it")])
     return policy.approval_reasons(
         job, me, tables, lambda table, columns: store.used(table.namespace, table.name, columns)
     )
 
 
 def enter(
-    invitation: Invitation, job: Job, policy_file: str, storage_conn_id: str, context: Context, approval: Any
+    invitation: Invitation, job: Job, policy: Policy, storage_conn_id: str, context: Context, approval: Any
 ) -> None:
     """What a party's own task does before it reads anything: all of :func:`accept`, and see to the approval.
 
     :param approval: what the approval task returned
     :raises PolicyError: it is not allowed, or not approved
-    :raises ConfigError: the policy file is wrong
     """
     from airflow_provider_fate.hooks.stores import invitations
-    from airflow_provider_fate.job.policy import Policy, tables_of
+    from airflow_provider_fate.job.policy import tables_of
 
-    policy = Policy.load(policy_file)
     needed = accept(invitation, job, policy, storage_conn_id, context)
     store = invitations(storage_conn_id, invitation.initiator.party_id)
     if needed:
         who = approved_by(approval, policy.partner(invitation.initiator).account)
         if who is None:
-            raise PolicyError(
-                ["approval: a person must approve this job first, and nobody has"],
-                [f"approval: a person must approve this job first, and nobody has: {'; '.join(needed)}"],
-            )
+            why = "approval: a person must approve this job first, and nobody has"
+            if approved_by(approval, None) is not None:
+                why = "approval: the initiator's own account approved this job, which does not count"
+            raise PolicyError([why], [f"{why}: {'; '.join(needed)}"])
         store.note(invitation.job_id, {"approved_by": who, "approved_at": str(approval.get("responded_at") or "")})
     tables = _tables(storage_conn_id)
     for table in tables_of(job, invitation.party):

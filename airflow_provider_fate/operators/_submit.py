@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_fate.job.conf import Job
     from airflow_provider_fate.job.invitation import Invitation
+    from airflow_provider_fate.job.policy import Policy
 
 #: errors of the application that come again however often it is tried
 _FINAL = ("ConfigError", "DataError", "CryptoError")
@@ -156,7 +157,7 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
 
     def _prepare(self, context: Context) -> None:
         from airflow_provider_fate.hooks.storage import storage_hook
-        from airflow_provider_fate.hooks.stores import forget_drafts
+        from airflow_provider_fate.hooks.stores import forget_drafts, job_ids
         from airflow_provider_fate.triggers.peer_runs import check_runs
 
         if self.peers:
@@ -165,14 +166,16 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         party = Party(str(self.role), str(self.party_id))
         invitation = self._read_invitation(context, party)
         self.job_id = check_job_id(self.job_id) if self.job_id else default_job_id(context, self)
-        job = self.load_job() if invitation is None else _invited.whole_job(invitation, self.storage_conn_id, self.data)
+        job, policy = self._whole_job(context, invitation, party)
         self._party, self._job = job.check_party(party), job
         # kept, as there is no time to ask for connections when the task is stopped
         self._messages = PartyMessages(self.transport_conn_id, self.job_id, party, job.parties, self.log)
         self._messages.check()
         self._forget_drafts = partial(forget_drafts, storage_hook(self.storage_conn_id).storage, self.job_id, party)
         if invitation is not None:
-            _invited.enter(invitation, job, str(self.policy), self.storage_conn_id, context, self.approval)
+            _invited.enter(invitation, job, policy, self.storage_conn_id, context, self.approval)
+        elif (owner := job_ids(self.storage_conn_id).owner(self.job_id)) not in (None, job.initiator.party_id):
+            raise ConfigError("job_id", f"{self.job_id} has a job to which party {owner} invited; choose another")
         job.check_tables(party)
         self._driver_log = log_file(context, self.job_id, party)
         for notice in job.notices:
@@ -204,6 +207,19 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
             raise ConfigError("job_id", f"is {self.job_id}, and the invitation is to {invitation.job_id}; leave it out")
         self.job_id = invitation.job_id
         return invitation
+
+    def _whole_job(self, context: Context, invitation: Invitation | None, party: Party) -> tuple[Job, Policy | None]:
+        """The job, and where it is invited to the policy that it is held against."""
+        from airflow_provider_fate.job.policy import Policy
+
+        if invitation is None:
+            return self.load_job(), None
+        # until the whole job is known, who asks hears what hinders us
+        self._party, self._job = party, invitation.job
+        to = [invitation.initiator]
+        self._messages = PartyMessages(self.transport_conn_id, invitation.job_id, party, to, self.log)
+        policy = Policy.load(str(self.policy))
+        return _invited.whole_job(invitation, policy, self.storage_conn_id, context, self.data), policy
 
     def _wait_seconds(self) -> float:
         try:

@@ -69,7 +69,7 @@ class FateDecideOperator(BaseOperator):
             me = Party(str(self.role), str(self.party_id))
             policy = Policy.load(self.policy)
             invitation = _invited.read(getattr(context.get("dag_run"), "conf", None) or {}, me, None, context)
-            job = _invited.whole_job(invitation, self.storage_conn_id, self.data)
+            job = _invited.whole_job(invitation, policy, self.storage_conn_id, context, self.data)
             needed = _invited.accept(invitation, job, policy, self.storage_conn_id, context)
         except Exception as error:
             _invited.push_answer(context, [_invited.reason_for_initiator(error)])

@@ -52,11 +52,15 @@ def answer_of(hook: FateSiteHook, run: PeerRun) -> tuple[str, str]:
     :returns: ``accepted``, ``refused``, ``approval`` (a person there has not decided yet), ``waiting`` or ``lost`` (its
         run has ended, for whatever reason); and words for the log
     """
+    from airflow_provider_fate.hooks.site import ENDED
+
     state = hook.run_state(run.dag_id, run.run_id)
-    over = state == "failed"
+    # before our own part has begun none ends well by itself: one that is a success was marked so
+    over = state in ENDED
+    ended = "has failed" if state == "failed" else f"was marked as {state}"
     decided = hook.xcom(run.dag_id, run.run_id, _DECIDE, kind=dict)
     if decided is None:
-        return ("refused", "its run failed without an answer") if over else ("waiting", f"its run is {state}")
+        return ("refused", f"its run {ended} without an answer") if over else ("waiting", f"its run is {state}")
     if decided.get("accepted") is not True:
         return _refused(decided, over)
     if decided.get("needs_approval") is True:
@@ -71,7 +75,7 @@ def answer_of(hook: FateSiteHook, run: PeerRun) -> tuple[str, str]:
         said = hook.xcom(run.dag_id, run.run_id, part, kind=dict)
         if said is not None and said.get("accepted") is not True:
             return _refused(said, over)
-    return "lost", "it had accepted, and its run has failed since"
+    return "lost", f"it had accepted, and its run {ended} since"
 
 
 def _refused(answer: dict[str, Any], over: bool) -> tuple[str, str]:

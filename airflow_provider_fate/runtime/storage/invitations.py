@@ -4,11 +4,13 @@ Layout below the storage's root::
 
     invitations/{initiator's party id}/{yyyy-mm-dd}/{job_id}.json         one a job, on the day it was first accepted
     invitations/{initiator's party id}/tables/{namespace}/{name}.json     the columns that jobs have used
+    invitations/job-ids/{job_id}.json                                     the initiator whose job has this id
 """
 
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Collection
 from datetime import UTC, date, datetime
 from typing import Any
@@ -108,3 +110,46 @@ class InvitationStore:
         if not isinstance(columns, list):
             raise StorageError(f"{self.storage.spark_path(path)} is damaged")
         return columns
+
+
+class JobIds:
+    """Which initiator has which job id: what a party keeps of a job goes by its id, whoever asked for it.
+
+    :param storage: of the invited party
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+    def owner(self, job_id: str) -> str | None:
+        """The party id of the initiator that has it, ``None`` where nobody has. :raises StorageError: unreadable"""
+        path = self._path(job_id)
+        if not self.storage.exists(path):
+            return None
+        found = self.storage.read_json(path)
+        owner = found.get("initiator") if isinstance(found, dict) else None
+        if not isinstance(owner, str):
+            raise StorageError(f"{self.storage.spark_path(path)} is damaged")
+        return owner
+
+    def claim(self, job_id: str, initiator_id: str) -> str:
+        """Take a job id for an initiator, unless another has it. :returns: who has it now
+
+        :raises StorageError: it cannot be written
+        """
+        if (owner := self.owner(job_id)) is not None:
+            return owner
+        draft = f"{self._path(job_id)}.{secrets.token_hex(6)}"
+        self.storage.write_json(draft, {"initiator": initiator_id})
+        try:
+            self.storage.rename(draft, self._path(job_id))
+        except StorageError:
+            self.storage.delete(draft)
+            if self.owner(job_id) is None:
+                raise
+        return self.owner(job_id) or initiator_id
+
+    @staticmethod
+    def _path(job_id: str) -> str:
+        # no party id holds a hyphen
+        return f"invitations/job-ids/{job_id}{_ENDING}"

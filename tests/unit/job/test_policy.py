@@ -241,6 +241,9 @@ def test_the_account_that_started_the_run():
             "initiator: the run was not started by the account of party 9999; no other may ask in its name"
         )
         assert "'bank'" in refusal.in_full
+        # nothing of what is agreed with the bank, whatever is asked for
+        limited = policy(account="bank", modules=["DataIO"], limits={"max_iterations": 1}, tables=[])
+        assert limited.check(job(), ME, tables(), account) == [refusal]
 
 
 def prediction() -> Job:

@@ -228,7 +228,27 @@ def test_an_id_stands_for_one_job(site):
     assert site.refused(other) == "job_id: job-1 is asked for; another job had this id"
     # a job of ours whose files it would take
     (site.root / "storage" / "jobs" / "ours" / "host-10000").mkdir(parents=True)
-    assert "a job of this id is here already" in site.refused(invitation("ours"), run_id="ours")
+    neutral = "job_id: {} is asked for; this id cannot be used here; choose another"
+    assert site.refused(invitation("ours"), run_id="ours") == neutral.format("ours")
+    # what is kept of a job goes by its id, whoever asks for it, also before it has begun
+    site.file.write_text(json.dumps({"format": 1, "partners": {"9999": PARTNER, "8888": PARTNER}}))
+    assert site.refused(of_8888(invitation())) == neutral.format("job-1")
+    assert site.decide(of_8888(invitation("theirs")), run_id="theirs")[0]["accepted"]
+    assert site.refused(invitation("theirs"), run_id="theirs") == neutral.format("theirs")
+    assert site.decide(invitation())[0]["accepted"]
+
+
+def of_8888(told: dict[str, Any]) -> dict[str, Any]:
+    """The same of another partner, with a model of its own."""
+    return json.loads(json.dumps(told).replace("9999", "8888").replace('"breast_hetero_lr"', '"theirs"'))
+
+
+def test_a_job_that_is_not_invited_takes_no_id_of_one_that_is(site, run):
+    assert site.decide(invitation())[0]["accepted"]
+    scheduled = {"invitation": None, "policy": None, "job_id": "job-1"}
+    run({}, job=JOB, data={"host": {"namespace": "fate_examples", "name": "breast_hetero_host"}}, **scheduled)
+    with pytest.raises(AirflowFailException, match="job_id: job-1 has a job to which party 9999 invited"):
+        run({}, job=json.loads(json.dumps(JOB).replace("9999", "8888")), **scheduled)
 
 
 def test_a_model_of_others_is_not_overwritten(site):
@@ -249,7 +269,7 @@ def test_a_model_of_others_is_not_overwritten(site):
     others = json.loads(json.dumps(JOB).replace("9999", "8888"))
     store.save("breast_hetero_lr", "job-1", {}, others)
     assert site.refused(invitation("job-2"), run_id="job-2") == (
-        "model_id: breast_hetero_lr is asked for; a model of other parties has this id here"
+        "model_id: breast_hetero_lr is asked for; this id cannot be used here; choose another"
     )
 
 
@@ -289,6 +309,44 @@ def test_models_that_are_not_there_look_like_those_of_others(site, model):
     assert site.refused(prediction()) == none.format("breast_hetero_lr", "deployed")
     models("fate_storage", ME).deploy("breast_hetero_lr", "v1")
     assert site.decide(prediction())[0]["accepted"]
+
+
+def as_arbiter(told: dict[str, Any]) -> dict[str, Any]:
+    """The same asked for by the arbiter of the model, which has no part in a prediction."""
+    told = json.loads(json.dumps(told))
+    told["initiator"] = "arbiter-10000"
+    told["job"]["conf"] |= {"initiator": {"role": "arbiter", "party_id": "10000"}}
+    told["job"]["conf"]["role"]["arbiter"] = ["10000"]
+    return told
+
+
+def test_who_has_no_part_in_a_prediction_cannot_ask_for_it(site, model):
+    """It would count, and be approved, as a job of the one whose it then is."""
+    site.file.write_text(json.dumps({"format": 1, "partners": {"9999": PARTNER, "10000": PARTNER}}))
+    assert site.refused(as_arbiter(prediction("v1"))) == (
+        "initiator: arbiter-10000 has no part in this prediction, and cannot ask for it"
+    )
+    assert site.counted() == []
+
+
+def test_a_stranger_is_told_nothing_but_that_it_is_one(site, model):
+    """Not which models there are, nor of whom, whoever's name it asks in."""
+    site.policy(account="bank")
+    reason = "initiator: the run was not started by the account of party 9999; no other may ask in its name"
+    more = prediction("v1")
+    more["job"]["conf"]["role"]["host"].append("10001")
+    for told in (prediction("v1"), prediction("v2"), prediction(), prediction("v1", "none"), more):
+        assert site.refused(told, account="insurer") == reason
+    site.file.write_text(json.dumps({"format": 1, "partners": {"8888": PARTNER}}))
+    for told in (prediction("v1"), prediction("v2"), more):
+        assert site.refused(told) == "initiator: guest-9999 asks; host-10000 has no agreement with party 9999"
+
+
+def test_a_stranger_is_told_nothing_by_the_task_either(site, model, run):
+    site.policy(account="insurer")
+    for version in ("v1", "v2"):
+        with pytest.raises(AirflowFailException, match="initiator: the run was not started by the account"):
+            run(prediction(version), FatePredictOperator)
 
 
 # -- the party's own task
@@ -431,7 +489,7 @@ def test_the_task_wants_to_see_the_approval(site, run):
 def test_the_initiator_cannot_approve_its_own_job(site, run):
     site.policy(approval="always", account="bank")
     own = {**APPROVED, "responded_by_user": {"id": "9", "name": "bank"}}
-    with pytest.raises(AirflowFailException, match="nobody has"):
+    with pytest.raises(AirflowFailException, match="the initiator's own account approved this job, which does not"):
         run(invitation(), approval=own)
     run(invitation(), approval=APPROVED)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_fate.errors import StorageError
-from airflow_provider_fate.runtime.storage.invitations import InvitationStore
+from airflow_provider_fate.runtime.storage.invitations import InvitationStore, JobIds
 from airflow_provider_fate.runtime.storage.local import LocalStorage
 
 TODAY = date(2026, 2, 28)
@@ -74,6 +74,21 @@ def test_two_parts_of_a_party_in_one_job(store, monkeypatch):
     monkeypatch.setattr(LocalStorage, "write_json", lambda *_: (_ for _ in ()).throw(StorageError("full")))
     with pytest.raises(StorageError, match="full"):
         store.accept("k", {}, day=TODAY)
+
+
+def test_a_job_id_has_one_initiator(tmp_path, monkeypatch):
+    ids = JobIds(LocalStorage(tmp_path))
+    assert ids.owner("j") is None
+    assert [ids.claim("j", who) for who in ("9999", "8888", "9999")] == ["9999"] * 3
+    assert os.listdir(tmp_path / "invitations" / "job-ids") == ["j.json"]
+    # both look before one of them has it
+    owner, looks = JobIds.owner, iter([True])
+    monkeypatch.setattr(JobIds, "owner", lambda self, job_id: None if next(looks, False) else owner(self, job_id))
+    assert ids.claim("j", "8888") == "9999"
+    assert os.listdir(tmp_path / "invitations" / "job-ids") == ["j.json"]
+    (tmp_path / "invitations" / "job-ids" / "k.json").write_text("[]")
+    with pytest.raises(StorageError, match="damaged"):
+        ids.claim("k", "9999")
 
 
 def test_tables(store):
