@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_fate.errors import StorageError
 from airflow_provider_fate.runtime.storage.base import Storage
 
 FORMAT = 1
@@ -95,10 +96,15 @@ class Ending:
         self._write()
 
     def store(self) -> None:
-        """Move the results to where they belong; those that an earlier try moved are there already."""
+        """Move the results to where they belong; those that an earlier try moved are there already.
+
+        :raises StorageError: they are at neither place
+        """
         for source, target in self._record["moves"]:
             if self._storage.exists(source):
                 self._storage.replace_directory(source, target)
+            elif not self._storage.exists(target):
+                raise StorageError(f"{self._storage.spark_path(source)} is gone: what the job made cannot be stored")
 
     def _write(self) -> None:
         self._storage.write_json(f"{self._directory}/{_RECORD}", self._record)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from airflow_provider_fate.errors import DataError, FateError, PeerFinished, PeerRestarted
+from airflow_provider_fate.errors import ConfigError, DataError, FateError, PeerFinished, PeerRestarted
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.dsl import MODEL_INPUTS, ComponentSpec
 from airflow_provider_fate.job.party import Party
@@ -83,6 +83,7 @@ class Pipeline:
         self._ending: Ending | None = None
         self._begun: Counter[str] = Counter()  # how often each component was, as peers came back
         self._stored_models: dict[str, Model] = {}
+        self._replaces: str | None = None  # the job that had made the version before this one
         self._inputs: dict[str, TableMeta] = {}
 
     def prepare(self) -> None:
@@ -101,6 +102,8 @@ class Pipeline:
                 self._inputs[spec.name] = self.tables.meta(table.namespace, table.name)
         if self.job.job_type == "predict":
             self._stored_models = self.model_store.load(self.job.model_id, self.model_version)
+        else:
+            self._replaces = self._made_by()
         self._ending = Ending(self.storage, end_directory(self.job_id, self.party), self._state_key())
 
     def ended_before(self, session: Session) -> bool:
@@ -127,7 +130,7 @@ class Pipeline:
                 self._keep(result, session.id)
                 session.agree()
                 ending.agree()
-                ending.store()
+                self._store()
                 session.finish()
                 if session.over:
                     ending.finish()
@@ -148,10 +151,31 @@ class Pipeline:
         """
         self.progress.say(f"going on from the end, to which {who} had come before: only storing is left")
         self._ending.agree()
-        self._ending.store()
+        self._store()
         if not self._ending.over:  # else it would be a message that nobody is there to take
             session.leave(self._ending.session)
         self._tell_results()
+
+    def _store(self) -> None:
+        self._check_version(self._ending.results.get("replaces"))
+        self._ending.store()
+
+    def _check_version(self, before: str | None) -> None:
+        """What another job has made since this one began is not replaced by what has not seen it.
+
+        :param before: the job that had made the version then
+        :raises ConfigError: another has made it since
+        """
+        now = self._made_by() if self.job.job_type == "train" else None
+        if now not in (None, before, self.job_id):
+            raise ConfigError(
+                "job_parameters.model_version",
+                f"{self.model_version} of model {self.job.model_id} was made by job {now} while this job ran; let jobs "
+                "that run at the same time name versions of their own, or none",
+            )
+
+    def _made_by(self) -> str | None:
+        return self.model_store.made_by(self.job.model_id, self.model_version)
 
     def _tell_results(self) -> None:
         self.storage.delete(checkpoints_directory(self.job_id, self.party))
@@ -304,6 +328,7 @@ class Pipeline:
 
     def _keep(self, run: Run, session: str) -> None:
         """Keep the results of ``session`` where nobody looks for them, but a later try of this party."""
+        self._check_version(self._replaces)
         directory = self._ending.begin(session)
         tables = TableStore(self.storage, f"{directory}/tables")
         moves: list[tuple[str, str]] = []
@@ -332,7 +357,7 @@ class Pipeline:
             self.model_store.write(f"{directory}/model", *model, run.models, self.job.to_dict(), self.job_id)
             moves.append((f"{directory}/model", self.model_store.directory(*model)))
         verdicts = [outputs.verdict for outputs in run.outputs.values() if outputs.verdict]
-        self._ending.keep(session, moves, {"status": status, "verdicts": verdicts})
+        self._ending.keep(session, moves, {"status": status, "verdicts": verdicts, "replaces": self._replaces})
 
 
 def _input(kind: str, place: int) -> str:

@@ -98,6 +98,12 @@ class ModelStore:
             raise StorageError(f"{self.storage.spark_path(path)} is not a model description of format {FORMAT}")
         return description
 
+    def made_by(self, model_id: str, version: str) -> str | None:
+        """The id of the job that has made a version, ``None`` where there is no such version."""
+        if not self.storage.exists(f"{self.directory(model_id, version)}/_model.json"):
+            return None
+        return str(self.describe(model_id, version).get("job_id", ""))
+
     def load(self, model_id: str, version: str) -> dict[str, Model]:
         """Models by component name. :raises StorageError: there is no such model, or a file is damaged."""
         directory = self.directory(model_id, version)

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_fate.errors import ConfigError, StorageError
 from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.runtime.ending import Ending
 from airflow_provider_fate.runtime.federation.session import Session
+from airflow_provider_fate.runtime.pipeline import Pipeline
 from airflow_provider_fate.runtime.storage.local import LocalStorage
 from airflow_provider_fate.runtime.storage.models import ModelStore
 from tests.unit.runtime.whole_jobs import GUEST, HOST, Killed, Kills, Parties, finish
@@ -151,3 +153,51 @@ def test_other_input_is_another_job(breast: Parties, job: Job, kills: Kills) -> 
     (guest,) = breast.start(job, wait=1, only=[GUEST])
     guest.join(30)
     assert "has not come to job job1" in str(guest.error)
+
+
+def test_a_version_that_another_job_makes_meanwhile_is_not_replaced(
+    breast: Parties, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two jobs of one explicit version that run at the same time; whoever is first has made it."""
+    store = ModelStore(breast.storage(HOST), HOST)
+    for owner, name, others_fail in ((Pipeline, "_run_components", True), (Session, "agree", False)):
+        usual = getattr(owner, name)
+
+        def other_ends(self: Any, *args: Any, usual: Any = usual) -> Any:
+            result = usual(self, *args)
+            if getattr(self, "party", getattr(self, "me", None)) == HOST:
+                store.save(job.model_id, "job1", {}, job.to_dict(), "other")
+            return result
+
+        monkeypatch.setattr(owner, name, other_ends)
+        tries = {one.party: one for one in breast.start(job, wait=WAIT)}
+        for one in tries.values():
+            one.join(30)
+        monkeypatch.undo()
+        assert isinstance(tries[HOST].error, ConfigError)
+        assert "was made by job other while this job ran" in str(tries[HOST].error)
+        assert store.made_by(job.model_id, "job1") == "other"
+        stored = ModelStore(breast.storage(GUEST), GUEST).made_by(job.model_id, "job1")
+        assert stored == (None if others_fail else "job1")
+        store.storage.delete("models")
+        breast.hub = type(breast.hub)()
+
+    # one that was there before is, as in every training under a version of its own
+    for party in job.parties:
+        breast.storage(party).delete(f"jobs/job1/{party}")
+    store.save(job.model_id, "job1", {}, job.to_dict(), "other")
+    breast.run(job)
+    assert store.made_by(job.model_id, "job1") == "job1"
+
+
+def test_results_that_are_gone_are_not_taken_for_stored(tmp_path: Any) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.write_json("end/s/model/m.json", {})
+    ending = Ending(storage, "end", "key")
+    ending.keep("s", [("end/s/model", "models/m")], {})
+    ending.store()
+    ending.store()  # moved already
+    assert storage.exists("models/m/m.json")
+    storage.delete("models")
+    with pytest.raises(StorageError, match="end/s/model is gone"):
+        ending.store()
