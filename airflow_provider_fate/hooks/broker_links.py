@@ -113,11 +113,11 @@ class BrokerLinks:
 
         :raises TransportError: as :meth:`ensure`
         """
-        if self.queues(own, peer):
-            return
-        self._delete(own, peer)
-        if self.queues(own, peer):
-            self.ensure(own, peer, change=False)
+        while not self.queues(own, peer):
+            self._delete(own, peer)
+            if not self.queues(own, peer):
+                return
+            self.ensure(own, peer, change=False)  # and look again: it may have gone before it was made
 
     def queues(self, own: str, peer: str) -> list[str]:
         """Names of the queues at the own broker that carry what ``peer`` sends to ``own``, in any job."""

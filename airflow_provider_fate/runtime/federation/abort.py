@@ -117,7 +117,7 @@ def remove_left(
                 drained[queue_name(job_id, me, peer)] = math.inf
             else:
                 outgoing.setdefault(transport.route(peer), []).append(queue_name(job_id, me, peer))
-        end = time.monotonic() + seconds - 0.5  # a last look and the way back take some time
+        end = time.monotonic() + seconds - min(1.0, seconds / 2)  # a last look and the way back take some time
 
         def remove(broker: Broker) -> None:
             name = f"fate {job_id} {me} is over"

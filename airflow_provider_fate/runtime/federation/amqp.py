@@ -28,6 +28,10 @@ _PAUSE, _LONGEST_PAUSE = 0.1, 3.0  # seconds between two attempts to connect
 _SET_UP = 10.0  # seconds for a fresh channel to be made ready; a broker that just started has been seen not to answer
 
 
+class _Unanswered(TimeoutError):
+    """The broker leaves a request without an answer."""
+
+
 @dataclass(frozen=True)
 class Tls:
     """TLS towards a broker.
@@ -215,7 +219,7 @@ class Link:
 
     def patience(self, error: BaseException | None) -> float:
         """How many seconds longer to try in the face of this error."""
-        return 0.0
+        return 2 * _SET_UP if isinstance(error, _Unanswered) else 0.0
 
     def set_ready(self) -> None:
         """The channel can be used."""
@@ -388,7 +392,7 @@ class Link:
         connection = self._connection
         if self.channel is not channel or self.ready or connection is None or not connection.is_open:
             return
-        self._cause = self._cause or TimeoutError("the broker leaves a request unanswered")
+        self._cause = self._cause or _Unanswered("the broker leaves a request unanswered")
         # an orderly close would wait for that answer
         connection._terminate_stream(self._cause)
 

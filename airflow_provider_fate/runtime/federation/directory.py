@@ -32,6 +32,7 @@ _FORGOTTEN = 24 * 3600.0  # seconds after which the directory of a job that nobo
 _ENDING = 10.0  # seconds for an earlier run of the same party to end
 _LARGEST = 256 << 20  # bytes; a larger file is none of ours
 _LOOK = 16  # messages between two looks at how many bytes wait
+_REMOVALS = 5  # times that a directory is removed into which peers may write
 _SMALL = 4096  # bytes; signs of life and last words have room of their own
 _SUFFIX = ".msg"
 _LOCK = ".lock"
@@ -147,7 +148,7 @@ class DirectoryTransport(Transport):
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(5)
         if remove and self._me is not None:
-            shutil.rmtree(self._job / str(self._me), ignore_errors=True)
+            _remove(self._job / str(self._me))
             with contextlib.suppress(OSError):
                 self._job.rmdir()  # the last one out
         if self._held is not None:
@@ -166,7 +167,7 @@ class DirectoryTransport(Transport):
             for peer in absent:
                 with self._held_by_nobody(self._job / str(peer)) as free:
                     if free:
-                        shutil.rmtree(self._job / str(peer) / str(me), ignore_errors=True)
+                        _remove(self._job / str(peer) / str(me))
                         with contextlib.suppress(OSError):
                             (self._job / str(peer)).rmdir()
             end = time.monotonic() + seconds
@@ -182,7 +183,7 @@ class DirectoryTransport(Transport):
     def _removed(self, directory: Path) -> bool:
         with self._held_by_nobody(directory) as free:
             if free:
-                shutil.rmtree(directory, ignore_errors=True)
+                _remove(directory)
             return free
 
     @staticmethod
@@ -338,3 +339,11 @@ class DirectoryTransport(Transport):
         file = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(file, "rb", buffering=0) as stream:
             return stream.read() if os.fstat(file).st_size <= _LARGEST else b""
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory, as far as that goes. A peer that writes into it just now finds none the next time."""
+    for _ in range(_REMOVALS):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return

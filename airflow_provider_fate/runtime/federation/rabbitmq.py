@@ -30,7 +30,7 @@ from airflow_provider_fate.runtime.federation.queues import declare, queue_name,
 
 _PREFETCH = 32  # bodies that the broker hands over before they are acknowledged
 _ENDING = 60.0  # seconds for an earlier run of the same party to let go of the queues
-_SETTLE = 0.25  # seconds for a link between brokers to acknowledge to the peer's what has been taken here
+_SETTLE = 0.5  # seconds for a link between brokers to acknowledge to the peer's what has been taken here
 _SOONER = 3.0  # seconds that a peer's broker is given up before the peer itself
 _DRAIN = 4.0  # seconds for the peers' brokers to take the last messages
 
@@ -45,11 +45,11 @@ class _Consumer(Link):
         self._held: list[int] = []  # delivery tags that are acknowledged when more is wanted
 
     def patience(self, error: BaseException | None) -> float:
-        return _ENDING if "in exclusive use" in str(error) else 0.0
+        return _ENDING if "in exclusive use" in str(error) else super().patience(error)
 
     def set_up(self, channel: Channel) -> None:
         self._held.clear()  # the broker delivers them again
-        channel.add_on_cancel_callback(lambda _: self._close())  # somebody deleted the queue: begin anew
+        channel.add_on_cancel_callback(self._on_cancelled)
         todo = list(self.queues)
 
         def next_queue(_frame: Any = None) -> None:
@@ -64,6 +64,10 @@ class _Consumer(Link):
             )
 
         channel.basic_qos(prefetch_count=_PREFETCH, callback=next_queue)
+
+    def _on_cancelled(self, _frame: Any) -> None:
+        if not self._stopping.is_set():  # else we have deleted the queue ourselves, and there are more to delete
+            self._close()  # somebody deleted it: begin anew
 
     def _on_message(self, channel: Channel, method: Any, _properties: BasicProperties, body: bytes) -> None:
         if self._deliver(body) is False:

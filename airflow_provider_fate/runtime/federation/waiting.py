@@ -48,6 +48,7 @@ class Waiting(Exchange):
         began = time.monotonic()
         patience = min(self.wait_seconds, 3 * self._heartbeat)
         still = began + _STILL
+        woke = float("-inf")  # when this process last came back from a sleep of its own, such as a stopped machine's
         while True:
             self._raise_pending()
             if (result := ready()) is not None and result is not False:
@@ -60,6 +61,7 @@ class Waiting(Exchange):
             for peer in [*waited, *others]:
                 # Who was silent before is given some heartbeats' time: we may have been asleep ourselves.
                 due = max(peer.heard_at + self.wait_seconds, began + (patience if self._met else self.wait_seconds))
+                due = max(due, woke + patience)
                 if peer.last_words and peer.hello is None:
                     # It ended before we began. If Airflow tries it again, that is soon, or after we are tried again.
                     due = min(due, began + _AFTER_LAST_WORDS)
@@ -79,6 +81,8 @@ class Waiting(Exchange):
                 self.log(f"still waiting for {names}{f': {tag}' if tag else ''} ({now - began:.0f} s)")
                 still = now + _STILL
             self._wait(max(0.001, wake - now))
+            if time.monotonic() > wake + self._heartbeat:
+                woke = time.monotonic()  # what came meanwhile is looked at before anybody is given up
 
     def _missing(self) -> list[Peer]:
         absent = [peer for peer in self._peers.values() if not peer.here]

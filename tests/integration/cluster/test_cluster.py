@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -124,7 +125,7 @@ def test_a_peer_that_never_comes(cluster: Cluster) -> None:
     cluster.airflow.wait("fate_faults_alone", run, 3 * MINUTES, expect="failed")
     log = cluster.airflow.task_log("fate_faults_alone", run, "train.guest_9999")
     assert "host-10000 has not come to job" in log
-    assert "within 8 s" in log
+    assert re.search(r"within (8|9|1\d) s", log)  # what was waited is measured
     assert f"{cluster.rabbitmq.host}:{cluster.rabbitmq.port}" in log
     assert "Traceback" not in log.split("has not come to job")[0][-300:]
     wait_for_none(lambda: applications(cluster), 20)

@@ -70,4 +70,6 @@ def test_no_executor_is_granted(full_master: SparkStandalone, connections: None)
     assert "Spark gave this application no executor within 5 s" in said
     assert full_master.url in said and "total-executor-cores" in said
     wait_for_none(lambda: named("no_executor guest-9999"), 10)
-    assert [app["name"] for app in full_master.state()["activeapps"]] == ["greedy.py"]
+    full_master.wait_until(
+        lambda: [app["name"] for app in full_master.state()["activeapps"]] == ["greedy.py"], "the application gone", 10
+    )

@@ -33,7 +33,7 @@ with DAG("long_training", schedule=None):
 
 TIMEOUT = """
     from datetime import timedelta
-    dag.get_task("train.guest_9999").execution_timeout = timedelta(seconds=110)
+    dag.get_task("train.guest_9999").execution_timeout = timedelta(seconds=140)
 """
 
 

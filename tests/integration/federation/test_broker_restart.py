@@ -137,8 +137,8 @@ def test_what_waits_for_a_party_outlives_the_broker(node):
 def test_a_peers_broker_that_is_away_is_waited_for_as_long_as_the_peer(node, rabbitmq_node):
     """The host's broker is not up when the guest begins: the guest waits, as it does for the host itself."""
     vhost, ours = node.new_vhost(), rabbitmq_node.new_vhost()
-    at_guest = config(rabbitmq_node, ours, routes={"10000": route(node, vhost)}, connection_timeout=1)
-    at_host = config(node, vhost, routes={"9999": route(rabbitmq_node, ours)}, connection_timeout=1)
+    at_guest = config(rabbitmq_node, ours, routes={"10000": route(node, vhost)}, connection_timeout=3)
+    at_host = config(node, vhost, routes={"9999": route(rabbitmq_node, ours)}, connection_timeout=3)
     guest, host = players(at_guest, at_host, parties=(GUEST, HOST), wait=60)
     node.kill()
 
@@ -155,7 +155,7 @@ def test_a_peers_broker_that_is_away_is_waited_for_as_long_as_the_peer(node, rab
 @pytest.mark.parametrize(("away", "there", "wait"), [(THIRD, HOST, 8), (HOST, THIRD, 12)])
 def test_a_peers_broker_that_stays_away_is_named_and_the_others_are_told(node, rabbitmq_node, away, there, wait):
     vhost, ours = node.new_vhost(), rabbitmq_node.new_vhost()
-    at_guest = config(rabbitmq_node, ours, routes={away.party_id: route(node, vhost)}, connection_timeout=1)
+    at_guest = config(rabbitmq_node, ours, routes={away.party_id: route(node, vhost)}, connection_timeout=3)
     parties = (GUEST, HOST, THIRD)
     guest, other = (
         Player(None, party, parties, transport=transport_from_config(one), wait=seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pika
@@ -34,8 +35,11 @@ def parties(*configs) -> list[Player]:
     ]
 
 
-def begin_to_send(guest: Player) -> tuple[threading.Thread, list[int]]:
-    """Send more than the receiver takes; returns a while after it has gone as far as it goes."""
+def begin_to_send(guest: Player, waiting: Callable[[], int]) -> tuple[threading.Thread, list[int]]:
+    """Send more than the receiver takes; returns a while after it has gone as far as it goes.
+
+    :param waiting: how many messages wait at the sender's broker
+    """
     sent: list[int] = []
 
     def send() -> None:
@@ -46,7 +50,7 @@ def begin_to_send(guest: Player) -> tuple[threading.Thread, list[int]]:
 
     thread = threading.Thread(target=send, daemon=True)
     thread.start()
-    until(lambda: guest.session._send_began is not None, 20)
+    until(lambda: guest.session._send_began is not None and waiting() >= BACKLOG, 40)
     time.sleep(1.5)  # the receiver computes
     return thread, sent
 
@@ -75,7 +79,7 @@ def test_a_slow_receiver_slows_the_sender(two_rabbitmq_nodes, mode):
         where = (node, vhost)
     guest, host = parties(*configs)
     meet(guest, host)
-    thread, sent = begin_to_send(guest)
+    thread, sent = begin_to_send(guest, lambda: where[0].queues(where[1])[queue_name(JOB, GUEST, HOST)])
     assert len(sent) <= HELD + PREFETCH + BACKLOG + BUFFER + 32
     assert host.session._peers[str(GUEST)].inbox.unread <= (HELD + PREFETCH + 2) * MIB
     waiting = where[0].queues(where[1])[queue_name(JOB, GUEST, HOST)]

@@ -13,6 +13,7 @@ import pika
 import pytest
 
 from airflow_provider_fate.errors import PeerFailed, PeerFinished, PeerRestarted, TransportError
+from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.federation import amqp, rabbitmq
 from airflow_provider_fate.runtime.federation.abort import remove_left, tell_peers
 from airflow_provider_fate.runtime.federation.checks import Array
@@ -462,6 +463,14 @@ def mute():
         yield server.getsockname()[1]
 
 
+def test_more_than_three_parties_leave_no_queue(rabbitmq_node, vhost):
+    parties = (*ALL, Party("host", "10001"), Party("host", "10002"))
+    everybody = players(config(rabbitmq_node, vhost), parties=parties)
+    meet(*everybody)
+    finish(*everybody)
+    until(lambda: queues(rabbitmq_node, vhost) == [], 10)
+
+
 def test_aborting_leaves_no_queue_of_its_own(rabbitmq_node, vhost):
     guest, host = players(config(rabbitmq_node, vhost), parties=(GUEST, HOST))
     meet(guest, host)
@@ -484,7 +493,7 @@ def test_a_request_that_the_broker_leaves_unanswered_is_made_again(rabbitmq_node
 
     monkeypatch.setattr(rabbitmq, "declare", sometimes)
     monkeypatch.setattr(amqp, "_SET_UP", 1.0)
-    guest, host = players(config(rabbitmq_node, vhost, connection_timeout=20), parties=(GUEST, HOST))
+    guest, host = players(config(rabbitmq_node, vhost, connection_timeout=1), parties=(GUEST, HOST))
     meet(guest, host)
     guest.session.federation().send(HOST, "x", 7)
     assert host.session.federation().receive(GUEST, "x", anything) == 7

@@ -15,7 +15,7 @@ seen = sys.argv[1]
 def slow(batches):
     for batch in batches:
         pathlib.Path(seen).touch()
-        time.sleep(1)
+        time.sleep(3)
         yield batch
 
 numbers = session.range(0, 1000, 1, 4).mapInArrow(slow, "id long")

@@ -227,15 +227,16 @@ def test_small_values_take_milliseconds_and_idling_little(tmp_path):
 
     def ping():
         times = []
-        for number in range(50):
+        for number in range(150):
             began = time.perf_counter()
             guest.send(HOST, f"ping.{number}", number)
             guest.receive(HOST, f"pong.{number}", anything)
             times.append(time.perf_counter() - began)
-        return sorted(times)[25]
+        # the best third: the machine may be busy with other things for a while
+        return min(sorted(times[part : part + 50])[25] for part in (0, 50, 100))
 
     def pong():
-        for number in range(50):
+        for number in range(150):
             host.receive(GUEST, f"ping.{number}", anything)
             host.send(GUEST, f"pong.{number}", number)
 

@@ -170,9 +170,11 @@ def test_replaying_all_of_it_changes_nothing():
     assert host.session.federation().receive(GUEST, "y", anything) == 2
     # a peer that is gone gives no sign of life, whatever old ones are repeated
     host.session.transport.close(remove=False)
+    until(lambda: not hub.waiting(JOB, GUEST))
+    time.sleep(0.1)  # the last one that was true is taken in
+    silent = guest.session._peers[str(HOST)].heard_at
     for to, body in list(hub.record):
         hub.put(JOB, GUEST if to == HOST else HOST, to, body)
-    silent = guest.session._peers[str(HOST)].heard_at
     time.sleep(0.3)
     assert guest.session._peers[str(HOST)].heard_at == silent
     end(guest, host)

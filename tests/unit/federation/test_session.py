@@ -198,10 +198,10 @@ def test_a_peer_that_is_gone_is_noticed_by_those_who_wait_for_each_other():
 
 
 def test_a_peer_that_works_for_long_is_waited_for():
-    with met(Hub(), wait=0.4) as (guest, host):
+    with met(Hub(), wait=1.0) as (guest, host):
 
         def slow():
-            time.sleep(1.5)
+            time.sleep(3)
             guest.session.federation().send(HOST, "x", 1)
 
         assert together(slow, lambda: host.session.federation().receive(GUEST, "x", anything))[1] == 1
