@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: the option of Airflow's approval tasks that approves
 APPROVE = "Approve"
+_ANOTHER_ID = "this id cannot be used here; choose another"
 
 
 def push_answer(context: Context, refusals: list[str], needs_approval: bool = False) -> None:
@@ -141,9 +142,8 @@ def accept(invitation: Invitation, job: Job, policy: Policy, storage_conn_id: st
         there = {version: kept.describe(job.model_id, version) for version in kept.versions(job.model_id)}
         own = _roles(job.to_dict())
         if any(_roles(one["job"]) != own for one in there.values()):
-            text = "this id cannot be used here; choose another"
             refusals.append(
-                Refusal("model_id", f"{job.model_id} is asked for", text, "a model of other parties has it")
+                Refusal("model_id", f"{job.model_id} is asked for", _ANOTHER_ID, "a model of other parties has it")
             )
         # what this job has made itself it may make again, but not what another one has made since it was accepted
         elif made in there and (known is None or there[made].get("job_id") != job_id):
@@ -153,12 +153,11 @@ def accept(invitation: Invitation, job: Job, policy: Policy, storage_conn_id: st
         raise refused(refusals)
     if known is not None and known.get("digest") != invitation.digest:
         raise refused([Refusal("job_id", f"{job_id} is asked for", "another job had this id")])
-    text = "this id cannot be used here; choose another"
-    if ids.owner(job_id) not in (None, initiator.party_id):
-        raise refused([Refusal("job_id", f"{job_id} is asked for", text, f"party {ids.owner(job_id)} has it")])
-    if known is None:
+    owner = ids.owner(job_id) or initiator.party_id
+    if known is None and owner == initiator.party_id:
         if has_job(storage_conn_id, job_id, me):
-            raise refused([Refusal("job_id", f"{job_id} is asked for", text, "a job of this id is here already")])
+            text = "a job of this id is here already"
+            raise refused([Refusal("job_id", f"{job_id} is asked for", _ANOTHER_ID, text)])
         most = policy.partner(initiator).limits.max_runs_a_day
         content = {
             "format": 1, "job_id": job_id, "initiator": str(initiator), "party": str(me), "kind": invitation.kind,
@@ -168,8 +167,10 @@ def accept(invitation: Invitation, job: Job, policy: Policy, storage_conn_id: st
             raise refused(
                 [Refusal("job_id", "one more job is asked for today", f"at most {most} a day (UTC) are allowed")]
             )
-    if (owner := ids.claim(job_id, initiator.party_id)) != initiator.party_id:  # it was quicker
-        raise refused([Refusal("job_id", f"{job_id} is asked for", text, f"party {owner} has it")])
+    if owner == initiator.party_id:
+        owner = ids.claim(job_id, owner)  # another may have been quicker
+    if owner != initiator.party_id:
+        raise refused([Refusal("job_id", f"{job_id} is asked for", _ANOTHER_ID, f"party {owner} has it")])
     return policy.approval_reasons(
         job, me, tables, lambda table, columns: store.used(table.namespace, table.name, columns)
     )

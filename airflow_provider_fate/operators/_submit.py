@@ -214,11 +214,13 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
 
         if invitation is None:
             return self.load_job(), None
-        # until the whole job is known, who asks hears what hinders us
-        self._party, self._job = party, invitation.job
-        to = [invitation.initiator]
-        self._messages = PartyMessages(self.transport_conn_id, invitation.job_id, party, to, self.log)
-        policy = Policy.load(str(self.policy))
+        try:
+            policy = Policy.load(str(self.policy))
+        except ConfigError:
+            # it was right when the initiator was told that it is accepted, and so waits for us
+            self._party, to = party, [invitation.initiator]
+            self._messages = PartyMessages(self.transport_conn_id, invitation.job_id, party, to, self.log)
+            raise
         return _invited.whole_job(invitation, policy, self.storage_conn_id, context, self.data), policy
 
     def _wait_seconds(self) -> float:

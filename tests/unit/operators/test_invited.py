@@ -343,10 +343,21 @@ def test_a_stranger_is_told_nothing_but_that_it_is_one(site, model):
 
 
 def test_a_stranger_is_told_nothing_by_the_task_either(site, model, run):
+    """Nor is the one in whose name it asks, who may have a job of this id of its own."""
     site.policy(account="insurer")
     for version in ("v1", "v2"):
         with pytest.raises(AirflowFailException, match="initiator: the run was not started by the account"):
             run(prediction(version), FatePredictOperator)
+    assert told_to_peers(site, seconds=0.5) == []
+
+
+def test_a_policy_that_is_broken_meanwhile_keeps_nobody_waiting(site, run):
+    site.file.write_text("{")
+    with pytest.raises(AirflowFailException, match="policy"):
+        run(invitation())
+    assert told_to_peers(site) == [
+        "host-10000 could not begin: its job conf or a connection is wrong; its log says more"
+    ]
 
 
 # -- the party's own task
