@@ -71,7 +71,7 @@ def whole_job(
     :raises PolicyError: the policy does not know who asks, or there is no such model for the initiator
     """
     from airflow_provider_fate.hooks.stores import models
-    from airflow_provider_fate.job.policy import refused
+    from airflow_provider_fate.job.refusals import refused
 
     job, me = invitation.job, invitation.party
     if strangers := policy.check_asker(invitation.initiator, me, _account(context)):
@@ -129,7 +129,7 @@ def accept(invitation: Invitation, job: Job, policy: Policy, storage_conn_id: st
     :raises PolicyError: it is not allowed
     """
     from airflow_provider_fate.hooks.stores import has_job, invitations, job_ids, models
-    from airflow_provider_fate.job.policy import Refusal, refused
+    from airflow_provider_fate.job.refusals import Refusal, refused
 
     me, initiator, job_id = invitation.party, invitation.initiator, invitation.job_id
     tables = _tables(storage_conn_id)
@@ -185,7 +185,7 @@ def enter(
     :raises PolicyError: it is not allowed, or not approved
     """
     from airflow_provider_fate.hooks.stores import invitations
-    from airflow_provider_fate.job.policy import tables_of
+    from airflow_provider_fate.job.refusals import tables_of
 
     needed = accept(invitation, job, policy, storage_conn_id, context)
     store = invitations(storage_conn_id, invitation.initiator.party_id)

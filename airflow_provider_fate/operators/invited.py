@@ -94,7 +94,7 @@ class FateDecideOperator(BaseOperator):
 
 def _described(invitation: Invitation, job: Job, needed: list[str]) -> str:
     """The job for the person who approves, as Markdown."""
-    from airflow_provider_fate.job.policy import tables_of
+    from airflow_provider_fate.job.refusals import tables_of
 
     me = invitation.party
     mine = [component for component in job.components.values() if me.role in component.roles]

@@ -16,7 +16,8 @@ from airflow_provider_fate.job.conf import Job
 from airflow_provider_fate.job.invitation import Invitation
 from airflow_provider_fate.job.names import TableName
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.job.policy import MAX_BYTES, Limits, Partner, Policy, refused, tables_of
+from airflow_provider_fate.job.policy import MAX_BYTES, Limits, Partner, Policy
+from airflow_provider_fate.job.refusals import refused, tables_of
 
 from .jobs import changed, load
 from .test_any_value import VALUES, places, put
