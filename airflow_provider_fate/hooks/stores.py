@@ -34,9 +34,9 @@ def invitations(conn_id: str, initiator_id: str) -> InvitationStore:
     return InvitationStore(storage_hook(conn_id).storage, initiator_id)
 
 
-def job_ids(conn_id: str) -> JobIds:
-    """Who has which job id, in the storage of connection ``conn_id``."""
-    return JobIds(storage_hook(conn_id).storage)
+def job_ids(conn_id: str, party: Party) -> JobIds:
+    """Whose jobs ``party`` is invited to by which id, in the storage of connection ``conn_id``."""
+    return JobIds(storage_hook(conn_id).storage, party)
 
 
 def has_job(conn_id: str, job_id: str, party: Party) -> bool:

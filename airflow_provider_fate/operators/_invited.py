@@ -105,6 +105,14 @@ def whole_job(
     return whole
 
 
+def was_accepted(invitation: Invitation, storage_conn_id: str) -> bool:
+    """Whether the initiator was told that we take part, and so may wait for us."""
+    from airflow_provider_fate.hooks.stores import invitations
+
+    known = invitations(storage_conn_id, invitation.initiator.party_id).find(invitation.job_id)
+    return known is not None and known.get("digest") == invitation.digest
+
+
 def _account(context: Context) -> str | None:
     """The account that started the run."""
     return getattr(context.get("dag_run"), "triggering_user_name", None)
@@ -135,7 +143,7 @@ def accept(invitation: Invitation, job: Job, policy: Policy, storage_conn_id: st
     tables = _tables(storage_conn_id)
     refusals = policy.check(job, me, tables, _account(context))
     store = invitations(storage_conn_id, initiator.party_id)
-    ids = job_ids(storage_conn_id)
+    ids = job_ids(storage_conn_id, me)
     known = store.find(job_id)
     if not refusals and invitation.kind == "train":
         kept, made = models(storage_conn_id, me), job.model_version or job_id
@@ -167,8 +175,8 @@ def accept(invitation: Invitation, job: Job, policy: Policy, storage_conn_id: st
             raise refused(
                 [Refusal("job_id", "one more job is asked for today", f"at most {most} a day (UTC) are allowed")]
             )
-    if owner == initiator.party_id:
-        owner = ids.claim(job_id, owner)  # another may have been quicker
+    if owner == initiator.party_id and (owner := ids.claim(job_id, owner)) != initiator.party_id:
+        store.forget(job_id)  # another was quicker
     if owner != initiator.party_id:
         raise refused([Refusal("job_id", f"{job_id} is asked for", _ANOTHER_ID, f"party {owner} has it")])
     return policy.approval_reasons(

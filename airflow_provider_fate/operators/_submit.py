@@ -174,8 +174,8 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
         self._forget_drafts = partial(forget_drafts, storage_hook(self.storage_conn_id).storage, self.job_id, party)
         if invitation is not None:
             _invited.enter(invitation, job, policy, self.storage_conn_id, context, self.approval)
-        elif (owner := job_ids(self.storage_conn_id).owner(self.job_id)) not in (None, job.initiator.party_id):
-            raise ConfigError("job_id", f"{self.job_id} has a job to which party {owner} invited; choose another")
+        elif (owner := job_ids(self.storage_conn_id, party).owner(self.job_id)) not in (None, job.initiator.party_id):
+            raise ConfigError("job_id", f"{self.job_id} has a job to which party {owner} invited us; choose another")
         job.check_tables(party)
         self._driver_log = log_file(context, self.job_id, party)
         for notice in job.notices:
@@ -216,12 +216,13 @@ class FateSubmitOperator(NamedByDate, TemplateFiles, SparkArguments):
             return self.load_job(), None
         try:
             policy = Policy.load(str(self.policy))
-        except ConfigError:
-            # it was right when the initiator was told that it is accepted, and so waits for us
-            self._party, to = party, [invitation.initiator]
-            self._messages = PartyMessages(self.transport_conn_id, invitation.job_id, party, to, self.log)
+            return _invited.whole_job(invitation, policy, self.storage_conn_id, context, self.data), policy
+        except (ConfigError, PolicyError):
+            # Who only says that it is the initiator must not make us end the initiator's job.
+            if _invited.was_accepted(invitation, self.storage_conn_id):
+                self._party, to = party, [invitation.initiator]
+                self._messages = PartyMessages(self.transport_conn_id, invitation.job_id, party, to, self.log)
             raise
-        return _invited.whole_job(invitation, policy, self.storage_conn_id, context, self.data), policy
 
     def _wait_seconds(self) -> float:
         try:

@@ -68,11 +68,15 @@ class Ending:
 
     def begin(self, session: str) -> str:
         """Forget what was kept before. :returns: the directory for the results of ``session``"""
+        self.forget()
+        return f"{self._directory}/{session}"
+
+    def forget(self) -> None:
+        """Forget what was kept: the next try runs the job anew."""
         self._record = {}
         # first: where this is all that is done of it, no record tells of results that are not there
         self._storage.delete(f"{self._directory}/{_RECORD}")
         self._storage.delete(self._directory)
-        return f"{self._directory}/{session}"
 
     def keep(self, session: str, moves: list[tuple[str, str]], results: dict[str, Any]) -> None:
         """The results are whole.

@@ -157,7 +157,11 @@ class Pipeline:
         self._tell_results()
 
     def _store(self) -> None:
-        self._check_version(self._ending.results.get("replaces"))
+        try:
+            self._check_version(self._ending.results.get("replaces"))
+        except ConfigError:
+            self._ending.forget()
+            raise
         self._ending.store()
 
     def _check_version(self, before: str | None) -> None:

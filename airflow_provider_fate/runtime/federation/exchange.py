@@ -106,6 +106,7 @@ class Exchange:
         self._waiting = 0  # how many of our threads wait for something from a peer
         self._held_back = False  # more was there of some peer than is wanted
         self._send_began: float | None = None  # since when a peer has not taken what is sent to it
+        self._send_looked = 0.0  # monotonic; when that was last looked at
 
     # -- rendezvous
 

@@ -139,8 +139,9 @@ class Session(Waiting):
         with self._lock:
             self._raise_pending()
             now = time.monotonic()
-            if self._send_began is None:
-                self._send_began = now
+            if self._send_began is None or now > self._send_looked + 1.0 + self._heartbeat:
+                self._send_began = now  # where it is later than that, this process was asleep itself
+            self._send_looked = now
             patience = min(self.wait_seconds, 3 * self._heartbeat)
             if now > max(peer.heard_at + self.wait_seconds, self._send_began + patience):
                 raise self._silent(peer, now - peer.heard_at, "it to take what was sent to it")

@@ -4,7 +4,7 @@ Layout below the storage's root::
 
     invitations/{initiator's party id}/{yyyy-mm-dd}/{job_id}.json         one a job, on the day it was first accepted
     invitations/{initiator's party id}/tables/{namespace}/{name}.json     the columns that jobs have used
-    invitations/job-ids/{job_id}.json                                     the initiator whose job has this id
+    invitations/job-ids/{job_id}/{role}-{party_id}.json                   the initiator whose job it is for this party
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from airflow_provider_fate.errors import StorageError
+from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.storage.base import Storage
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -81,6 +82,12 @@ class InvitationStore:
         if path is not None:
             self.storage.write_json(path, {**self.storage.read_json(path), **more})
 
+    def forget(self, job_id: str) -> None:
+        """Keep and count a job no longer."""
+        path = self._path_of(job_id)
+        if path is not None:
+            self.storage.delete(path)
+
     def used(self, namespace: str, name: str, columns: Collection[str]) -> bool:
         """Whether a job has used a table with all these columns."""
         return set(columns) <= set(self._columns(namespace, name) or ()) if columns else False
@@ -116,10 +123,12 @@ class JobIds:
     """Which initiator has which job id: what a party keeps of a job goes by its id, whoever asked for it.
 
     :param storage: of the invited party
+    :param party: the part that it plays in the job
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, party: Party) -> None:
         self.storage = storage
+        self.party = party
 
     def owner(self, job_id: str) -> str | None:
         """The party id of the initiator that has it, ``None`` where nobody has. :raises StorageError: unreadable"""
@@ -149,7 +158,6 @@ class JobIds:
                 raise
         return self.owner(job_id) or initiator_id
 
-    @staticmethod
-    def _path(job_id: str) -> str:
+    def _path(self, job_id: str) -> str:
         # no party id holds a hyphen
-        return f"invitations/job-ids/{job_id}{_ENDING}"
+        return f"invitations/job-ids/{job_id}/{self.party}{_ENDING}"

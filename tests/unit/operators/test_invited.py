@@ -26,6 +26,7 @@ from airflow_provider_fate.operators.train import FateTrainOperator
 from airflow_provider_fate.runtime.data import Model
 from airflow_provider_fate.runtime.federation.directory import DirectoryTransport
 from airflow_provider_fate.runtime.federation.messages import unpack
+from airflow_provider_fate.runtime.storage.invitations import InvitationStore, JobIds
 
 JOBS = Path(__file__).parents[3] / "dags" / "examples" / "fate_jobs"
 JOB = json.loads((JOBS / "hetero_lr.json").read_text())
@@ -247,7 +248,7 @@ def test_a_job_that_is_not_invited_takes_no_id_of_one_that_is(site, run):
     assert site.decide(invitation())[0]["accepted"]
     scheduled = {"invitation": None, "policy": None, "job_id": "job-1"}
     run({}, job=JOB, data={"host": {"namespace": "fate_examples", "name": "breast_hetero_host"}}, **scheduled)
-    with pytest.raises(AirflowFailException, match="job_id: job-1 has a job to which party 9999 invited"):
+    with pytest.raises(AirflowFailException, match="job_id: job-1 has a job to which party 9999 invited us"):
         run({}, job=json.loads(json.dumps(JOB).replace("9999", "8888")), **scheduled)
 
 
@@ -352,12 +353,35 @@ def test_a_stranger_is_told_nothing_by_the_task_either(site, model, run):
 
 
 def test_a_policy_that_is_broken_meanwhile_keeps_nobody_waiting(site, run):
+    assert site.decide(invitation())[0]["accepted"]
     site.file.write_text("{")
     with pytest.raises(AirflowFailException, match="policy"):
         run(invitation())
     assert told_to_peers(site) == [
         "host-10000 could not begin: its job conf or a connection is wrong; its log says more"
     ]
+
+
+def test_an_agreement_that_ends_meanwhile_keeps_nobody_waiting(site, run):
+    assert site.decide(invitation())[0]["accepted"]
+    site.file.write_text(json.dumps({"format": 1, "partners": {}}))
+    with pytest.raises(AirflowFailException, match="no agreement"):
+        run(invitation())
+    (told,) = told_to_peers(site)
+    assert "host-10000 has no agreement with party 9999" in told
+
+
+def test_of_two_who_want_an_id_the_one_who_does_not_get_it_is_not_counted(site, monkeypatch):
+    site.file.write_text(json.dumps({"format": 1, "partners": {"9999": PARTNER, "8888": PARTNER}}))
+    accept = InvitationStore.accept
+
+    def later(self, job_id, *args, **more):
+        JobIds(self.storage, ME).claim(job_id, "8888")  # has just come as well
+        return accept(self, job_id, *args, **more)
+
+    monkeypatch.setattr(InvitationStore, "accept", later)
+    assert site.refused(invitation()) == "job_id: job-1 is asked for; this id cannot be used here; choose another"
+    assert site.counted() == []
 
 
 # -- the party's own task

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_fate.errors import StorageError
+from airflow_provider_fate.job.party import Party
 from airflow_provider_fate.runtime.storage.invitations import InvitationStore, JobIds
 from airflow_provider_fate.runtime.storage.local import LocalStorage
 
@@ -77,18 +78,21 @@ def test_two_parts_of_a_party_in_one_job(store, monkeypatch):
 
 
 def test_a_job_id_has_one_initiator(tmp_path, monkeypatch):
-    ids = JobIds(LocalStorage(tmp_path))
+    ids = JobIds(LocalStorage(tmp_path), Party("host", "10000"))
     assert ids.owner("j") is None
     assert [ids.claim("j", who) for who in ("9999", "8888", "9999")] == ["9999"] * 3
-    assert os.listdir(tmp_path / "invitations" / "job-ids") == ["j.json"]
+    kept = tmp_path / "invitations" / "job-ids" / "j"
+    assert os.listdir(kept) == ["host-10000.json"]
+    # what another part of the party keeps of a job of this id is elsewhere
+    assert JobIds(LocalStorage(tmp_path), Party("guest", "10000")).owner("j") is None
     # both look before one of them has it
     owner, looks = JobIds.owner, iter([True])
     monkeypatch.setattr(JobIds, "owner", lambda self, job_id: None if next(looks, False) else owner(self, job_id))
     assert ids.claim("j", "8888") == "9999"
-    assert os.listdir(tmp_path / "invitations" / "job-ids") == ["j.json"]
-    (tmp_path / "invitations" / "job-ids" / "k.json").write_text("[]")
+    assert os.listdir(kept) == ["host-10000.json"]
+    (kept / "host-10000.json").write_text("[]")
     with pytest.raises(StorageError, match="damaged"):
-        ids.claim("k", "9999")
+        ids.claim("j", "9999")
 
 
 def test_tables(store):
