@@ -128,10 +128,16 @@ class BrokerLinks:
         return [queue["name"] for queue in found.content if pattern.search(queue["name"])]
 
     def _delete(self, own: str, peer: str) -> None:
-        for one in reversed(self._objects(own, peer)):
-            gone = self._request("DELETE", *one.path)
-            if gone.status not in (200, 204, 404):
-                raise self._refused(gone)
+        problem: TransportError | None = None
+        for one in reversed(self._objects(own, peer)):  # the upstream, which holds a password, whatever the policy does
+            try:
+                gone = self._request("DELETE", *one.path)
+                if gone.status not in (200, 204, 404):
+                    raise self._refused(gone)
+            except TransportError as error:
+                problem = problem or error
+        if problem is not None:
+            raise problem
 
     def _objects(self, own: str, peer: str) -> list[_Object]:
         name, vhost = f"fate-{peer}-to-{own}", self.broker.vhost

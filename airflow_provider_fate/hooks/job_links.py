@@ -102,7 +102,10 @@ class JobLinks:
                 _log.info("The application still takes messages; its queues and links stay")
                 return
         except FateError as error:
-            _log.warning("The job's queues could not be deleted; they expire in a day: %s", error)
+            _log.warning(
+                "The job's queues could not be deleted, they expire in a day; the links stay until a later job with %s "
+                "ends: %s", ", ".join(self.peers), error,
+            )  # fmt: skip
             return
         # the links before what takes longest: Airflow gives a task that is stopped little time
         for step in (self._remove_links, self._remove_outgoing):

@@ -16,6 +16,7 @@ from pika import exceptions as pika_errors
 from pika.channel import Channel
 
 from airflow_provider_fate.errors import ConfigError, TransportError
+from airflow_provider_fate.runtime.federation.messages import printable
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ if logging.getLogger("pika").level == logging.NOTSET:
 
 _HEARTBEAT = 20  # seconds; the broker drops a silent connection after two of them
 _PAUSE, _LONGEST_PAUSE = 0.1, 3.0  # seconds between two attempts to connect
+_BLOCKED_LINES = 200  # lines at most on whether the broker takes messages
+_WORDS = 300  # characters of a broker's own words in a log or an error
 _SET_UP = 10.0  # seconds for a fresh channel to be made ready; a broker that just started has been seen not to answer
 
 
@@ -125,7 +128,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _cause(error: BaseException | None) -> tuple[str, bool]:
     for one in _chain(error):
         code = getattr(one, "reply_code", None)
-        text = str(getattr(one, "reply_text", ""))
+        text = printable(str(getattr(one, "reply_text", "")), _WORDS)  # whoever runs the broker writes it
         if isinstance(one, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted: {one.verify_message}; check ca_file and the host name", True
         if isinstance(one, ssl.SSLError):
@@ -153,7 +156,7 @@ def _cause(error: BaseException | None) -> tuple[str, bool]:
         if isinstance(one, pika_errors.IncompatibleProtocolError):
             return "it does not speak AMQP there; check the port, and whether use_ssl is needed", False
         if isinstance(one, pika_errors.StreamLostError):
-            return f"the connection was lost ({one})", False
+            return f"the connection was lost ({printable(str(one), _WORDS)})", False
         if isinstance(one, OSError):
             return one.strerror or str(one) or type(one).__name__, False
     return (f"{type(error).__name__}: {error}" if error is not None else "the connection was closed"), False
@@ -201,6 +204,7 @@ class Link:
         self._connection: pika.SelectConnection | None = None
         self._cause: BaseException | None = None
         self._was_ready = False
+        self._blocked_told = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -376,10 +380,17 @@ class Link:
         connection.channel(on_open_callback=self._on_channel)
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
-        self.log(f"{self.broker} takes no messages at the moment: {frame.method.reason}")
+        reason = printable(str(frame.method.reason), _WORDS)
+        self._tell_blocked(f"{self.broker} takes no messages at the moment: {reason}")
 
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
-        self.log(f"{self.broker} takes messages again")
+        self._tell_blocked(f"{self.broker} takes messages again")
+
+    def _tell_blocked(self, text: str) -> None:
+        """A broker may say so as often as it likes."""
+        if self._blocked_told < _BLOCKED_LINES:
+            self._blocked_told += 1
+            self.log(text)
 
     def _on_channel(self, channel: Channel) -> None:
         self.channel = channel

@@ -44,6 +44,7 @@ _log = logging.getLogger(__name__)
 
 _HEARTBEAT = 5.0  # seconds at most between two signs of life
 _RUNS = 1024  # runs of a peer that are remembered; only one that starts again and again has so many
+_WAITED_FOR_US = 30.0  # seconds after which what peers said before we began has arrived
 _FIRST_HELLO, _LAST_HELLO = 1.0, 30.0  # seconds between the first two hellos, and the last ones
 
 
@@ -88,6 +89,7 @@ class Exchange:
         self._peers = {str(party): Peer(party, self.limits) for party in self.parties if party != me}
         self._heartbeat = min(_HEARTBEAT, wait_seconds / 4)
         self._beat_due = 0.0
+        self._opened_at = float("inf")  # monotonic; when messages began to arrive
         self._thread: threading.Thread | None = None
         self._stopped = False
         self._run = ""
@@ -298,6 +300,10 @@ class Exchange:
         if peer.concerns(abort, self.me, self.nonce, self._began):
             if peer.failed is None:
                 peer.failed = PeerFailed(str(peer.party), f"{peer.party} ended: {reason}")
+        elif abort.sent_at < self._began and time.monotonic() > self._opened_at + _WAITED_FOR_US:
+            # what was said before we began has waited for us, and came at once: this is repeated by somebody
+            _log.debug("old last words of %s", peer.party)
+            return
         else:
             peer.last_words = f"an earlier run of it ended: {reason}"
             _log.info("%s: %s", peer.party, peer.last_words)

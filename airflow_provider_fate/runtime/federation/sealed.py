@@ -300,6 +300,10 @@ class SealedTransport(Transport):
             if peer.live is not run:
                 if peer.live is not None:
                     peer.live.superseded = True
+                for earlier in peer.runs.values():
+                    if earlier is run:
+                        break
+                    earlier.superseded = True  # also where all that it ever sent was held back until now
                 peer.live = run
                 again = [run.seal(one) for one in peer.kept]
                 peer.kept.clear()

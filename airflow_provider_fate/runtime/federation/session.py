@@ -49,6 +49,7 @@ class Session(Waiting):
         if self._thread is None:
             self.transport.on_wait = self._on_send_waits
             self.transport.wait_seconds = self.wait_seconds
+            self._opened_at = time.monotonic()
             self.transport.open(self.job_id, self.me, [peer.party for peer in self._peers.values()], self._deliver)
             self._thread = threading.Thread(target=self._background, name=f"federation-{self.me}", daemon=True)
             self._thread.start()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker, StreamLostError
+from pika.frame import Method
+from pika.spec import Connection
 
 from airflow_provider_fate.errors import (
     ConfigError,
@@ -12,7 +15,7 @@ from airflow_provider_fate.errors import (
     reason_for_peers,
 )
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.federation.amqp import Broker
+from airflow_provider_fate.runtime.federation.amqp import Broker, Link
 from airflow_provider_fate.runtime.federation.memory import Hub
 from airflow_provider_fate.runtime.federation.messages import Hello, printable
 from airflow_provider_fate.runtime.federation.rabbitmq import RabbitMQTransport
@@ -54,6 +57,26 @@ def test_a_wrong_value_is_not_described_to_those_who_sent_it() -> None:
         host.session.federation().send(GUEST, "x", 1)
         _, outcome = together(refuses, lambda: host.session.federation().receive(GUEST, "y", anything))
         assert isinstance(outcome, PeerFailed) and "569" not in str(outcome)
+
+
+@pytest.mark.parametrize("code", [320, 403, 406, 530, 541])
+def test_a_broker_writes_no_lines_of_its_own(code: int) -> None:
+    by_broker = [kind(code, FORGED) for kind in (ConnectionClosedByBroker, ChannelClosedByBroker)]
+    for error in (*by_broker, StreamLostError(FORGED)):
+        said, _ = Broker("mq.partner.example").problem(error)
+        assert len(str(said).splitlines()) == 1 and str(said).isprintable()
+
+
+def test_a_broker_fills_no_log() -> None:
+    lines: list[str] = []
+    link = Link(Broker("mq"), "x", connect_seconds=1, reconnect_seconds=1, log=lines.append)
+    blocked = Method(0, Connection.Blocked(FORGED))
+    for _ in range(1000):
+        link._on_blocked(None, blocked)
+        link._on_unblocked(None, None)
+    assert len(lines) == 200
+    assert "takes no messages at the moment: x @fate" in lines[0] and "takes messages again" in lines[1]
+    assert all(line.isprintable() for line in lines)
 
 
 def test_a_reason_is_passed_on_once() -> None:

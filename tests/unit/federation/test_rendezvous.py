@@ -16,7 +16,7 @@ from airflow_provider_fate.errors import (
     ProtocolError,
 )
 from airflow_provider_fate.job.party import Party
-from airflow_provider_fate.runtime.federation import waiting
+from airflow_provider_fate.runtime.federation import exchange, waiting
 from airflow_provider_fate.runtime.federation.memory import Hub
 from airflow_provider_fate.runtime.federation.messages import Abort, Bye, Data, new_nonce, nonce_time, unpack
 from airflow_provider_fate.runtime.federation.rendezvous import common_checkpoints
@@ -291,6 +291,22 @@ def test_a_failure_is_not_forgotten_by_who_is_about_to_meet_again(monkeypatch):
         outcomes = together(go_on, again.session.meet)
         assert outcomes[0] is None and isinstance(outcomes[1], PeerFailed), outcomes
         again.session.abort("over")
+
+
+def test_old_last_words_that_are_repeated_later_shorten_no_wait(monkeypatch):
+    """What a peer said before we began is there when we begin."""
+    monkeypatch.setattr(waiting, "_AFTER_LAST_WORDS", 0.3)
+    monkeypatch.setattr(exchange, "_WAITED_FOR_US", 0.4)
+    for later, least, most in ((0.0, 0.3, 3.5), (0.6, 4.0, 8.0)):
+        hub = Hub()
+        guest = Player(hub, GUEST, wait=4.0)
+        old = abort(HOST, GUEST, new_nonce(), sent_at=1.0)
+        threading.Timer(later, say, (hub, HOST, GUEST, old)).start()
+        began = time.monotonic()
+        with pytest.raises(PeerTimeout):
+            guest.session.meet()
+        assert least <= time.monotonic() - began < most
+        guest.session.abort("over")
 
 
 def test_byes_of_another_session_that_are_repeated_fill_no_log():

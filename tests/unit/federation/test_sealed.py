@@ -425,6 +425,39 @@ def test_a_frame_that_was_held_back_does_not_bring_an_earlier_run_back():
     end(guest, again)
 
 
+def test_a_run_of_which_all_was_held_back_does_not_come_to_life_after_the_next():
+    hub = recording()
+    guest, first = player(hub, GUEST), player(hub, HOST)
+    usual, held = hub.put, []
+
+    def hold_back(job_id, sender, to, body):
+        if to == GUEST and body.startswith(sealed.SEALED_MAGIC + sealed._SEALED):
+            held.append(body)
+        else:
+            usual(job_id, sender, to, body)
+
+    hub.put = hold_back
+    guest_meets = threading.Thread(target=guest.session.meet, daemon=True)
+    guest_meets.start()
+    threading.Thread(target=together, args=(first.session.meet,), daemon=True).start()
+    until(lambda: held)
+    first.session._stopped = True  # killed
+    first.session.transport.inner._stopped.set()
+    hub.put = usual
+    again = player(hub, HOST)
+    assert again.session.meet() == []
+    guest_meets.join(10)
+    live = guest.session.transport._peers[str(HOST)].live
+    for body in held:
+        hub.put(JOB, HOST, GUEST, body)
+    until(lambda: not hub.waiting(JOB, GUEST))
+    time.sleep(0.1)
+    assert guest.session.transport._peers[str(HOST)].live is live
+    again.session.federation().send(GUEST, "y", 7)
+    assert guest.session.federation().receive(HOST, "y", anything) == 7
+    end(guest, again)
+
+
 def test_last_words_that_are_repeated_are_no_sign_of_life():
     hub = recording()
     guest, host = player(hub, GUEST, wait=1.0), player(hub, HOST, wait=1.0)
