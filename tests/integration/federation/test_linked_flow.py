@@ -36,9 +36,9 @@ def test_a_slow_receiver_slows_the_sender(pair, connect):
         one.set_up()
     guest, host = parties(*(hook.transport_config() for hook in both))
     meet(guest, host)
-    thread, sent = begin_to_send(guest, lambda: pair[0].node.queues(pair[0].vhost)[queue])
     link = 32  # messages on their way from broker to broker
     queue = queue_name(JOB, GUEST, HOST)
+    thread, sent = begin_to_send(guest, lambda: pair[0].node.queues(pair[0].vhost)[queue])
     assert len(sent) <= HELD + PREFETCH + 2 * link + BACKLOG + BUFFER + 32
     assert host.session._peers[str(GUEST)].inbox.unread <= (HELD + PREFETCH + 2) * MIB
     waiting = [side.node.queues(side.vhost)[queue] for side in pair]
