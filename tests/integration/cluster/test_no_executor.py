@@ -16,6 +16,7 @@ from airflow_provider_fate.operators.train import FateTrainOperator
 from tests.servers.process import Process
 from tests.servers.processes import named, wait_for_none
 from tests.servers.spark import spark_environment, spark_home
+from tests.unit.federation.playing import until
 
 if TYPE_CHECKING:
     from tests.servers.spark import SparkStandalone
@@ -70,6 +71,4 @@ def test_no_executor_is_granted(full_master: SparkStandalone, connections: None)
     assert "Spark gave this application no executor within 5 s" in said
     assert full_master.url in said and "total-executor-cores" in said
     wait_for_none(lambda: named("no_executor guest-9999"), 10)
-    full_master.wait_until(
-        lambda: [app["name"] for app in full_master.state()["activeapps"]] == ["greedy.py"], "the application gone", 10
-    )
+    until(lambda: [app["name"] for app in full_master.state()["activeapps"]] == ["greedy.py"], 10)
