@@ -78,6 +78,11 @@ def make(target: str, home: Path, seconds: float = 300, **more: str) -> subproce
     )
 
 
+def listen_to_ctrl_c() -> None:
+    """What a shell starts in the background inherits that SIGINT is ignored; these tests may be run there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def started(target: str, home: Path, until: str, seconds: float = 180, **more: str) -> Iterator[tuple]:
     """`make TARGET` in a process group of its own, as a terminal has it, when it has printed a line with *until*."""
@@ -85,7 +90,7 @@ def started(target: str, home: Path, until: str, seconds: float = 180, **more: s
     with log.open("w") as output:
         process = subprocess.Popen(
             ["make", target], cwd=REPOSITORY, env=environment(home, **more), stdout=output, stderr=output,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=listen_to_ctrl_c,
         )  # fmt: skip
     try:
         deadline = time.monotonic() + seconds
