@@ -60,8 +60,8 @@ class Waiting(Exchange):
             others = [peer for peer in self._peers.values() if not peer.bye and peer not in waited] if self._met else []
             for peer in [*waited, *others]:
                 # Who was silent before is given some heartbeats' time: we may have been asleep ourselves.
-                due = max(peer.heard_at + self.wait_seconds, began + (patience if self._met else self.wait_seconds))
-                due = max(due, woke + patience)
+                at_least = began + (patience if self._met else self.wait_seconds)
+                due = max(peer.heard_at + self.wait_seconds, at_least, woke + patience)
                 if peer.last_words and peer.hello is None:
                     # It ended before we began. If Airflow tries it again, that is soon, or after we are tried again.
                     due = min(due, began + _AFTER_LAST_WORDS)

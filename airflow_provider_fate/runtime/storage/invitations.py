@@ -23,6 +23,14 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _ENDING = ".json"
 
 
+def _read(storage: Storage, path: str, **kinds: type) -> dict[str, Any]:
+    """What was kept at ``path``, with values of these kinds. :raises StorageError: it is damaged, or cannot be read"""
+    found = storage.read_json(path)
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in kinds.items()):
+        raise StorageError(f"{storage.spark_path(path)} is damaged")
+    return found
+
+
 class InvitationStore:
     """The accepted invitations of one initiator.
 
@@ -42,10 +50,7 @@ class InvitationStore:
         path = self._path_of(job_id)
         if path is None:
             return None
-        found = self.storage.read_json(path)
-        if not isinstance(found, dict):
-            raise StorageError(f"{self.storage.spark_path(path)} is damaged")
-        return found
+        return _read(self.storage, path)
 
     def count(self, day: date) -> int:
         """Jobs that were first accepted on a day."""
@@ -112,11 +117,7 @@ class InvitationStore:
         path = self._table(namespace, name)
         if not self.storage.exists(path):
             return None
-        found = self.storage.read_json(path)
-        columns = found.get("columns") if isinstance(found, dict) else None
-        if not isinstance(columns, list):
-            raise StorageError(f"{self.storage.spark_path(path)} is damaged")
-        return columns
+        return _read(self.storage, path, columns=list)["columns"]
 
 
 class JobIds:
@@ -135,11 +136,7 @@ class JobIds:
         path = self._path(job_id)
         if not self.storage.exists(path):
             return None
-        found = self.storage.read_json(path)
-        owner = found.get("initiator") if isinstance(found, dict) else None
-        if not isinstance(owner, str):
-            raise StorageError(f"{self.storage.spark_path(path)} is damaged")
-        return owner
+        return _read(self.storage, path, initiator=str)["initiator"]
 
     def claim(self, job_id: str, initiator_id: str) -> str:
         """Take a job id for an initiator, unless another has it. :returns: who has it now

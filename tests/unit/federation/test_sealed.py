@@ -406,6 +406,19 @@ def test_a_peer_that_starts_without_end_is_an_error(monkeypatch):
     guest.close(remove=True)
 
 
+def check_that_it_changes_nothing(hub: Hub, held: list[bytes], guest: Player, host: Player) -> None:
+    """What an earlier run of the host had sent comes now, and the job goes on as it was."""
+    live = guest.session.transport._peers[str(HOST)].live
+    for body in held:
+        hub.put(JOB, HOST, GUEST, body)
+    until(lambda: not hub.waiting(JOB, GUEST))
+    time.sleep(0.1)
+    assert guest.session.transport._peers[str(HOST)].live is live
+    host.session.federation().send(GUEST, "y", 7)
+    assert guest.session.federation().receive(HOST, "y", anything) == 7
+    end(guest, host)
+
+
 def test_a_frame_that_was_held_back_does_not_bring_an_earlier_run_back():
     hub = recording()
     guest, host = player(hub, GUEST), player(hub, HOST)
@@ -414,15 +427,9 @@ def test_a_frame_that_was_held_back_does_not_bring_an_earlier_run_back():
     again = player(hub, HOST)
     host.session.transport.inner._stopped.set()
     meet_again(guest, again)
-    live = guest.session.transport._peers[str(HOST)].live
     run = late._peers[str(GUEST)].live
-    hub.put(JOB, HOST, GUEST, run.seal(pack(Alive(job=JOB, sender=str(HOST), receiver=str(GUEST)))))
-    until(lambda: not hub.waiting(JOB, GUEST))
-    time.sleep(0.1)
-    assert guest.session.transport._peers[str(HOST)].live is live
-    again.session.federation().send(GUEST, "y", 7)
-    assert guest.session.federation().receive(HOST, "y", anything) == 7
-    end(guest, again)
+    held = run.seal(pack(Alive(job=JOB, sender=str(HOST), receiver=str(GUEST))))
+    check_that_it_changes_nothing(hub, [held], guest, again)
 
 
 def test_a_run_of_which_all_was_held_back_does_not_come_to_life_after_the_next():
@@ -447,15 +454,7 @@ def test_a_run_of_which_all_was_held_back_does_not_come_to_life_after_the_next()
     again = player(hub, HOST)
     assert again.session.meet() == []
     guest_meets.join(10)
-    live = guest.session.transport._peers[str(HOST)].live
-    for body in held:
-        hub.put(JOB, HOST, GUEST, body)
-    until(lambda: not hub.waiting(JOB, GUEST))
-    time.sleep(0.1)
-    assert guest.session.transport._peers[str(HOST)].live is live
-    again.session.federation().send(GUEST, "y", 7)
-    assert guest.session.federation().receive(HOST, "y", anything) == 7
-    end(guest, again)
+    check_that_it_changes_nothing(hub, held, guest, again)
 
 
 def test_last_words_that_are_repeated_are_no_sign_of_life():
